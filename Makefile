@@ -1,0 +1,39 @@
+# STACK=current (default) or openmmlab; PYTHON=interpreter to build on; VENV=folder.
+STACK ?= current
+VENV ?= $(if $(filter current,$(STACK)),.venv,.venv-$(STACK))
+PYTHON ?=
+BASE_PYTHON := $(or $(PYTHON),$(firstword $(shell command -v python3.11 python3.10 python3 python)))
+RUN := $(VENV)/bin/python
+
+.PHONY: help setup demo test lint format bench docs clean
+
+help: ## Show this help.
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+setup: ## Create the environment with the pinned stack; quick when nothing changed.
+	@test -n "$(BASE_PYTHON)" || { echo "setup: no Python found; install Python 3.11"; exit 1; }
+	@$(BASE_PYTHON) tools/setup_env.py --stack $(STACK) --venv $(VENV) \
+	    $(if $(PYTHON),--python $(PYTHON))
+
+demo: setup ## Supernet, EDO, searched detector on generated data, AP side by side.
+	$(RUN) tools/demo.py
+
+test: setup ## Run the tests.
+	$(RUN) -m pytest
+
+lint: setup ## Check style and formatting.
+	$(RUN) -m ruff check
+	$(RUN) -m ruff format --check
+
+format: setup ## Repair style and formatting.
+	$(RUN) -m ruff check --fix
+	$(RUN) -m ruff format
+
+bench: setup ## Measure speed against nn.Conv2d.
+	$(RUN) tools/benchmark.py
+
+docs: setup ## Check every path, command and flag named in README and docs.
+	$(RUN) -m pytest tests/test_docs.py
+
+clean: ## Remove caches; keeps environments and results.
+	rm -rf .pytest_cache .ruff_cache .hypothesis build *.egg-info

@@ -1,0 +1,1 @@
+"""Glue to mmengine: configs, loops, hooks."""

@@ -1,0 +1,5 @@
+"""Convolutions to train and ship. They need torch alone."""
+
+from mmic.layers.ic_conv import ICConv2d
+
+__all__ = ['ICConv2d']

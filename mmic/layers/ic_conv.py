@@ -1,0 +1,248 @@
+"""Inception convolution: every output channel has its own dilation (d_h, d_w).
+
+Liu et al., "Inception Convolution with Efficient Dilation Search", CVPR 2021, section 3.1.
+The layer keeps one ``weight`` of the plain convolution's shape. Output channels with the
+same dilation are computed by one convolution on a slice of it, so parameters and
+multiply-adds equal the plain convolution's.
+"""
+
+from typing import NamedTuple, Tuple
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from mmic.layers.base_conv import base_padding, check_base_conv, dilated_padding
+from mmic.pattern import PatternError, check_dilations, run_lengths
+
+
+class Branch(NamedTuple):
+    """One convolution of the layer: the channels of one dilation in like-filled groups."""
+
+    dilation: Tuple[int, int]
+    rows: slice  # of the weight, in branch order
+    inputs: slice  # of the gathered input channels; None where the branch reads all of them
+    groups: int
+
+
+def plan_branches(dilations, in_channels, groups):
+    """Split a layer into convolutions of one dilation each.
+
+    A dilation may have more filters in one group than in another. Groups with equally many
+    form one grouped convolution, so that nothing is padded and no work is added.
+
+    Args:
+        dilations (Tensor): Shape (C_out, 2).
+        in_channels (int): C_in.
+        groups (int): Groups of the layer.
+
+    Returns:
+        tuple[list[Branch], list[int], list[int]]: The branches; the output channels in branch
+        order; the input channels that the branches read, one list after the other.
+    """
+    per_group = len(dilations) // groups
+    group_inputs = in_channels // groups
+    filters = {}  # dilation -> group -> its output channels
+    for channel, pair in enumerate(map(tuple, dilations.tolist())):
+        filters.setdefault(pair, {}).setdefault(channel // per_group, []).append(channel)
+    branches, rows, inputs = [], [], []
+    for pair, by_group in filters.items():
+        # In order of the first group, so that a sorted layer stays in order.
+        for count in dict.fromkeys(len(channels) for channels in by_group.values()):
+            chosen = [group for group in by_group if len(by_group[group]) == count]
+            start = len(rows)
+            rows += [channel for group in chosen for channel in by_group[group]]
+            read = None
+            if len(chosen) < groups:
+                read = slice(len(inputs), len(inputs) + len(chosen) * group_inputs)
+                for group in chosen:
+                    inputs += range(group * group_inputs, (group + 1) * group_inputs)
+            branches.append(Branch(pair, slice(start, len(rows)), read, len(chosen)))
+    return branches, rows, inputs
+
+
+def _as_slice(indices):
+    """The slice that selects these indices, or None if they are not consecutive."""
+    consecutive = list(indices) == list(range(indices[0], indices[0] + len(indices)))
+    return slice(indices[0], indices[-1] + 1) if consecutive else None
+
+
+class ICConv2d(nn.Conv2d):
+    """Convolution whose output channels have their own dilations.
+
+    ``y[n, i, h, w] = b[i] + sum over c, u, v of
+    W[i, c, u, v] * x[n, c, s h + d_h[i] u - p_h[i], s w + d_w[i] v - p_w[i]]``, where
+    ``p[i] = padding + (kernel_size - 1) / 2 * (d[i] - 1)`` keeps the plain output size.
+
+    Args:
+        in_channels (int): C_in.
+        out_channels (int): C_out.
+        kernel_size (int | tuple[int, int]): Odd and square, from 3 up.
+        stride (int | tuple[int, int]): Defaults to 1.
+        padding (int | tuple[int, int] | str): Of the undilated convolution. Defaults to 0.
+        dilation (int): Must be 1. Defaults to 1.
+        groups (int): Defaults to 1.
+        bias (bool): Defaults to True.
+        dilations (Tensor | Sequence): ``(d_h, d_w)`` of each output channel, (C_out, 2).
+
+    Raises:
+        PatternError: Impossible dilations, or not one pair per output channel.
+        ValueError: A base convolution without dilations to choose.
+
+    Shape:
+        Input (N, C_in, H, W), output (N, C_out, H', W') as of ``nn.Conv2d``.
+    """
+
+    def __init__(
+        self,
+        in_channels,
+        out_channels,
+        kernel_size,
+        stride=1,
+        padding=0,
+        dilation=1,
+        groups=1,
+        bias=True,
+        padding_mode='zeros',
+        device=None,
+        dtype=None,
+        *,
+        dilations,
+    ):
+        check_base_conv(kernel_size, dilation, padding_mode)
+        super().__init__(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride,
+            padding,
+            dilation,
+            groups,
+            bias,
+            device=device,
+            dtype=dtype,
+        )
+        dilations = check_dilations(dilations)
+        if len(dilations) != out_channels:
+            raise PatternError(f'{len(dilations)} dilations for {out_channels} output channels.')
+        # Saved with the weights, which mean nothing under other dilations.
+        self.register_buffer('dilations', dilations.to(self.weight.device))
+        branches, rows, inputs = plan_branches(dilations, in_channels, groups)
+        padding = base_padding(self.kernel_size, padding)
+        self._branches = [
+            # Consecutive channels are sliced, others gathered: a slice copies nothing.
+            (
+                branch,
+                dilated_padding(self.kernel_size, padding, branch.dilation),
+                branch.inputs and _as_slice(inputs[branch.inputs]),
+            )
+            for branch in branches
+        ]
+        self._in_order = rows == sorted(rows)
+        rows = torch.tensor(rows, device=self.weight.device)
+        self.register_buffer('_rows', rows, persistent=False)
+        self.register_buffer('_unsort', rows.argsort(), persistent=False)
+        inputs = torch.tensor(inputs, dtype=torch.long, device=self.weight.device)
+        self.register_buffer('_inputs', inputs, persistent=False)
+
+    @classmethod
+    def from_conv(cls, conv, dilations):
+        """Build the layer for a plain convolution, with its weights.
+
+        Args:
+            conv (nn.Conv2d): Odd square kernel, dilation 1.
+            dilations (Tensor | Sequence): ``(d_h, d_w)`` of each output channel, (C_out, 2).
+        """
+        new = cls(
+            conv.in_channels,
+            conv.out_channels,
+            conv.kernel_size,
+            conv.stride,
+            conv.padding,
+            conv.dilation,
+            conv.groups,
+            conv.bias is not None,
+            conv.padding_mode,
+            conv.weight.device,
+            conv.weight.dtype,
+            dilations=dilations,
+        )
+        with torch.no_grad():
+            new.weight.copy_(conv.weight)
+            if conv.bias is not None:
+                new.bias.copy_(conv.bias)
+        return new
+
+    def forward(self, x):
+        weight, bias = self.weight, self.bias
+        if not self._in_order:
+            weight = weight.index_select(0, self._rows)
+            bias = None if bias is None else bias.index_select(0, self._rows)
+        outputs = []
+        for branch, padding, window in self._branches:
+            part = x
+            if window is not None:
+                part = x[:, window]
+            elif branch.inputs is not None:
+                part = x.index_select(1, self._inputs[branch.inputs])
+            rows = branch.rows
+            outputs.append(
+                F.conv2d(
+                    part,
+                    weight[rows],
+                    None if bias is None else bias[rows],
+                    self.stride,
+                    padding,
+                    branch.dilation,
+                    branch.groups,
+                )
+            )
+        # (N, C_out, H', W') in branch order
+        output = outputs[0] if len(outputs) == 1 else torch.cat(outputs, 1)
+        return output if self._in_order else output.index_select(1, self._unsort)
+
+    def extra_repr(self):
+        runs = run_lengths(self.dilations.cpu()) if not self.dilations.is_meta else []
+        shown = ', '.join(f'{count} x ({h}, {w})' for h, w, count in runs[:4])
+        return f'{super().extra_repr()}, dilations={shown}{", ..." if len(runs) > 4 else ""}'
+
+    def _load_from_state_dict(
+        self, state_dict, prefix, metadata, strict, missing, unexpected, errors
+    ):
+        # Raised here, since mmengine's loader only logs the errors of a non-strict load.
+        name = prefix.rstrip('.')
+        saved = state_dict.get(f'{prefix}dilations')
+        if saved is not None and not self.dilations.is_meta:
+            check_same_dilations(saved, self.dilations, name)
+        weight = state_dict.get(f'{prefix}weight')
+        if weight is not None and weight.shape[2:] != self.weight.shape[2:]:
+            raise PatternError(
+                f'Layer {name!r}: the checkpoint holds a {weight.shape[2]}x{weight.shape[3]} '
+                f'kernel for a searched {self.kernel_size[0]}x{self.kernel_size[1]} one. A '
+                'supernet checkpoint is turned into weights for the searched network by '
+                'tools/edo_search.py --init-weights.'
+            )
+        super()._load_from_state_dict(
+            state_dict, prefix, metadata, strict, missing, unexpected, errors
+        )
+        # A plain network's checkpoint has no dilations and is welcome.
+        if saved is None and f'{prefix}dilations' in missing:
+            missing.remove(f'{prefix}dilations')
+
+
+def check_same_dilations(saved, built, name):
+    """Raise if a checkpoint was trained with other dilations than the network was built with."""
+    saved = saved.to(built.device)
+    if saved.shape == built.shape and torch.equal(saved, built):
+        return
+    told = f'{len(saved)} channels in the checkpoint, {len(built)} here'
+    if saved.shape == built.shape:
+        first = (saved != built).any(1).nonzero()[0].item()
+        told = (
+            f'channel {first} has dilation {tuple(saved[first].tolist())} in the checkpoint '
+            f'and {tuple(built[first].tolist())} in the network'
+        )
+    raise PatternError(
+        f'Layer {name!r}: the checkpoint was trained with another dilation pattern ({told}). '
+        'Build the network with the pattern file that the checkpoint was trained with.'
+    )

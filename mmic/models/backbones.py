@@ -1,0 +1,88 @@
+"""Backbones of Inception Convolution, on top of mmdet's own classes.
+
+Exactly one of ``d_max`` (the supernet) and ``pattern`` (the searched network) is given;
+every other argument is the mmdet class's.
+"""
+
+from mmic.models.inception import to_searched, to_supernet
+from mmic.models.selection import is_3x3
+from mmic.registry import MODELS, register
+
+HOST_NEEDED = (
+    '{name} is built on mmdet, which cannot be imported here ({reason}). '
+    'Install it with `pip install onedl-mmdetection`, or `mim install mmdet`.'
+)
+
+
+def is_3x3_after_stem(name, conv):
+    """All 3x3 convolutions but the stem's (ResNet's ``deep_stem``, MobileNetV2's ``conv1``)."""
+    return is_3x3(name, conv) and not name.startswith(('stem.', 'conv1'))
+
+
+class InceptionMixin:
+    """Makes a backbone an EDO supernet or a searched network in its constructor.
+
+    In the constructor, since the Runner wraps the model and builds the optimizer before any
+    hook runs.
+
+    Args:
+        d_max (int, optional): Build the supernet: every 3x3 kernel becomes ``2 d_max + 1``
+            wide (paper: 4, that is 9x9; 6 for pose). Weights are random over the whole kernel
+            until a checkpoint is loaded.
+        pattern (str | Path | DilationPattern, optional): Build the searched network from a
+            pattern file, of mmic or of the paper's authors.
+        search_stem (bool): Whether a stem made of 3x3 convolutions is searched too. Defaults
+            to True.
+        *args, **kwargs: Of the mmdet class.
+
+    Raises:
+        ValueError: Both or neither of ``d_max`` and ``pattern`` are given, or a 3x3
+            convolution has a dilation already.
+        PatternError: The pattern is broken or is another network's.
+    """
+
+    def __init__(self, *args, d_max=None, pattern=None, search_stem=True, **kwargs):
+        if (d_max is None) == (pattern is None):
+            raise ValueError(
+                f'{type(self).__name__} takes exactly one of d_max (the supernet) and pattern '
+                f'(the searched network), got d_max={d_max!r} and pattern={pattern!r}.'
+            )
+        super().__init__(*args, **kwargs)
+        rule = is_3x3 if search_stem else is_3x3_after_stem
+        if pattern is None:
+            to_supernet(self, d_max, rule)
+        else:
+            to_searched(self, pattern, rule)
+
+
+def _needs_host(name, reason):
+    """What stands in the registry for a backbone whose host package is missing."""
+
+    def build(*args, **kwargs):
+        raise ImportError(HOST_NEEDED.format(name=name, reason=reason))
+
+    build.__name__ = name
+    return build
+
+
+try:
+    from mmdet.models.backbones import MobileNetV2, ResNet, ResNeXt
+# mmdet asserts on mmcv's version while it is imported.
+except (ImportError, AssertionError) as error:
+    ICResNet = _needs_host('ICResNet', error)
+    ICResNeXt = _needs_host('ICResNeXt', error)
+    ICMobileNetV2 = _needs_host('ICMobileNetV2', error)
+else:
+
+    class ICResNet(InceptionMixin, ResNet):
+        """mmdet's ResNet with Inception Convolution, or its EDO supernet."""
+
+    class ICResNeXt(InceptionMixin, ResNeXt):
+        """mmdet's ResNeXt with Inception Convolution, or its EDO supernet."""
+
+    class ICMobileNetV2(InceptionMixin, MobileNetV2):
+        """mmdet's MobileNetV2 with Inception Convolution, or its EDO supernet."""
+
+
+for backbone in (ICResNet, ICResNeXt, ICMobileNetV2):
+    register(MODELS)(backbone)

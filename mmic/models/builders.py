@@ -1,0 +1,50 @@
+"""Registered functions that search any model: a neck, a head, a foreign backbone, a detector.
+
+    backbone=dict(type='mmic.build_supernet', model=dict(type='mmdet.HRNet', ...), d_max=4)
+    backbone=dict(type='mmic.build_searched', model=dict(type='mmdet.HRNet', ...), pattern='x.json')
+
+They return the model itself, so keys, ``init_cfg`` and hooks never notice.
+"""
+
+from mmic.models.inception import to_searched, to_supernet
+from mmic.registry import MODELS, register
+
+
+@register(MODELS)
+def build_supernet(model, d_max, select=None):
+    """Build a model and make it an EDO supernet.
+
+    Args:
+        model (dict): Config of any model that OpenMMLab's registries build.
+        d_max (int): Largest dilation; 3x3 kernels become ``2 d_max + 1`` wide.
+        select (str | Sequence[str], optional): Regular expressions on layer names; a layer is
+            searched when one matches from the start of its name. Defaults to None: all 3x3
+            convolutions.
+
+    Returns:
+        nn.Module: The model; weights are random over the whole kernels until a checkpoint is
+        loaded.
+
+    Raises:
+        ValueError: No layer is chosen, or one has no dilation to choose; the message names it.
+    """
+    return to_supernet(MODELS.build(model), d_max, select)
+
+
+@register(MODELS)
+def build_searched(model, pattern, select=None):
+    """Build a model and give it a searched pattern.
+
+    Args:
+        model (dict): Config of any model that OpenMMLab's registries build.
+        pattern (str): Pattern file.
+        select (str | Sequence[str], optional): Layers that the pattern must cover. Defaults to
+            None: those that the file names.
+
+    Returns:
+        nn.Module: The model.
+
+    Raises:
+        PatternError: The pattern is broken or is another network's.
+    """
+    return to_searched(MODELS.build(model), pattern, select)

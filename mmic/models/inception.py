@@ -1,0 +1,78 @@
+"""Inception convolution in any network: make it a supernet, or give it a searched pattern."""
+
+from mmic.layers import ICConv2d
+from mmic.models.selection import searched_convs, selector
+from mmic.pattern import DilationPattern, PatternError, is_published
+from mmic.supernet import WideConv2d
+from mmic.swap import named_convs, swap_convs
+
+
+def to_supernet(model, d_max, select=None, embed=False):
+    """Replace the searched convolutions by wide ones, in place.
+
+    Args:
+        model (nn.Module): Any network.
+        d_max (int): Largest dilation; 3x3 kernels become ``2 d_max + 1`` wide.
+        select (str | Sequence[str] | Callable, optional): Layers by regular expression, or a
+            rule ``(name, conv) -> bool``. Defaults to None: all 3x3 convolutions.
+        embed (bool): Keep the network's weights, at the centre of the wide kernels. Defaults
+            to False: random over the whole kernel, as the paper trains it.
+
+    Returns:
+        nn.Module: ``model``.
+    """
+    rule = select if callable(select) else selector(select)
+    searched_convs(model, rule)
+    return swap_convs(model, lambda name, conv: WideConv2d.from_conv(conv, d_max, embed), rule)
+
+
+def to_searched(model, pattern, select=None):
+    """Give the searched convolutions the dilations of a pattern, in place; weights are kept.
+
+    Args:
+        model (nn.Module): Any network.
+        pattern (str | Path | DilationPattern): A pattern file, or a published one. Where the
+            model has a submodule of the pattern's scope, names are relative to that.
+        select (str | Sequence[str] | Callable, optional): The layers that the pattern must
+            cover. Defaults to None: those that it names.
+
+    Returns:
+        nn.Module: ``model``.
+
+    Raises:
+        PatternError: The pattern is broken or is another network's.
+    """
+    rule = select if callable(select) else selector(select)
+    if not isinstance(pattern, DilationPattern):
+        if is_published(pattern):
+            pattern = DilationPattern.from_published(pattern, searched_convs(model, rule))
+        else:
+            pattern = DilationPattern.load(pattern)
+    prefix = f'{pattern.scope}.' if _has_submodule(model, pattern.scope) else ''
+    if select is None:
+        convs = {
+            name: conv
+            for name, conv in named_convs(model)
+            if _file_name(name, prefix) in pattern.layers
+        }
+    else:
+        convs = searched_convs(model, rule)
+    pattern.check({_file_name(name, prefix): conv for name, conv in convs.items()})
+
+    def replace(name, conv):
+        dilations = pattern.layers[_file_name(name, prefix)].dilations
+        try:
+            return ICConv2d.from_conv(conv, dilations)
+        except ValueError as error:
+            raise PatternError(f'{pattern.source}: layer {name!r}: {error}') from None
+
+    return swap_convs(model, replace, lambda name, conv: name in convs)
+
+
+def _has_submodule(model, name):
+    return bool(name) and name in dict(model.named_modules())
+
+
+def _file_name(name, prefix):
+    """A layer's name in the pattern file; None for a layer outside the pattern's scope."""
+    return name[len(prefix) :] if name.startswith(prefix) else None

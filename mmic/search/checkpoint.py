@@ -1,0 +1,99 @@
+"""Between checkpoints and EDO: supernet weights in, searched network's weights out."""
+
+from mmic.supernet.wide_conv import WideConv2d, sample_taps
+
+
+def state_dict_of(checkpoint, path):
+    """Return a checkpoint's tensors by name, without the ``module.`` that DDP puts in front.
+
+    Raises:
+        ValueError: The file holds no state dict.
+    """
+    state = checkpoint
+    if isinstance(checkpoint, dict):
+        state = checkpoint.get('state_dict', checkpoint)
+    named = isinstance(state, dict) and all(isinstance(name, str) for name in state)
+    if not named:
+        raise ValueError(f'{path} holds no state dict.')
+    tensors = {name: value for name, value in state.items() if hasattr(value, 'shape')}
+    if not tensors:
+        raise ValueError(f'{path} holds no tensors.')
+    if all(name.startswith('module.') for name in tensors):
+        tensors = {name[len('module.') :]: value for name, value in tensors.items()}
+    return tensors
+
+
+def wide_convs(model, scope=''):
+    """The supernet layers of a model by full name, those below ``scope`` only."""
+    prefix = f'{scope}.' if scope else ''
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, WideConv2d) and name.startswith(prefix)
+    }
+
+
+def common_scope(names):
+    """First part of the names if they share it, ``'backbone'`` say, else ``''``."""
+    parts = {name.partition('.')[0] for name in names if '.' in name}
+    return parts.pop() if len(parts) == 1 else ''
+
+
+def load_wide_weights(convs, state, path):
+    """Give supernet layers the weights of a checkpoint, without copying them.
+
+    Args:
+        convs (dict[str, WideConv2d]): By their name in the checkpoint.
+        state (dict[str, Tensor]): The checkpoint's tensors.
+        path (str): The file, for messages.
+
+    Raises:
+        ValueError: A layer is missing or of another shape; the message names it and says what
+            the checkpoint looks like instead.
+    """
+    for name, conv in convs.items():
+        weight = state.get(f'{name}.weight')
+        if weight is None:
+            raise ValueError(
+                f'{path}: layer {name!r} is not in the checkpoint. Is it of this config?'
+            )
+        if weight.shape == conv.weight.shape:
+            conv.weight.data = weight
+            continue
+        size, base = conv.kernel_size[0], conv.base_kernel_size
+        told = f'shape {tuple(weight.shape)} where the config has {tuple(conv.weight.shape)}'
+        if tuple(weight.shape[2:]) == (base, base):
+            told += (
+                f': a plain or searched network, not a supernet. EDO reads {size}x{size} kernels; '
+                "train the supernet's config first, from this checkpoint if you like (load_from)"
+            )
+        raise ValueError(f'{path}: layer {name!r} has {told}.')
+
+
+def searched_weights(state, convs, pattern, prefix=''):
+    """Weights for the searched network, sliced from the supernet's taps.
+
+    This is not in the paper, which trains the searched network from scratch.
+
+    Args:
+        state (dict[str, Tensor]): The supernet checkpoint's tensors.
+        convs (dict[str, WideConv2d]): The searched layers by full name.
+        pattern (DilationPattern): Of layout ``'position'``: weights stay where they are.
+        prefix (str): What full names have in front of the pattern's names. Defaults to ``''``.
+
+    Returns:
+        dict[str, Tensor]: All of ``state``, with small kernels and the ``dilations`` buffers.
+
+    Raises:
+        ValueError: The pattern is of layout ``'sorted'``, which moves channels.
+    """
+    if pattern.meta.get('layout') != 'position':
+        raise ValueError('weights can be inherited under layout "position" only.')
+    searched = dict(state)
+    for name, conv in convs.items():
+        dilations = pattern.layers[name[len(prefix) :]].dilations
+        weight = state[f'{name}.weight']
+        taps = sample_taps(weight, dilations, conv.base_kernel_size)
+        searched[f'{name}.weight'] = taps.contiguous()
+        searched[f'{name}.dilations'] = dilations
+    return searched

@@ -1,0 +1,56 @@
+"""Test a checkpoint with a config of mmdet, mmpose, mmpretrain or mmseg."""
+
+import argparse
+
+from mmengine.evaluator import DumpResults
+from mmengine.runner import Runner
+
+from mmic.engine.config import add_runner_arguments, read_config
+
+# The four packages' visualisation hooks name their switch and their folder differently.
+VISUALIZATION = {
+    'DetVisualizationHook': ('draw', 'test_out_dir'),
+    'SegVisualizationHook': ('draw', None),
+    'PoseVisualizationHook': ('enable', 'out_dir'),
+    'VisualizationHook': ('enable', 'out_dir'),
+}
+
+
+def enable_visualization(cfg, args, parser):
+    """Switch on the config's visualisation hook for ``--show`` and ``--show-dir``."""
+    hook = cfg.get('default_hooks', {}).get('visualization')
+    if hook is None:
+        parser.error(f'{args.config} has no default_hooks.visualization to show results with')
+    switch, folder = VISUALIZATION[hook.type.rpartition('.')[2]]
+    hook[switch] = True
+    hook.show = args.show
+    hook.wait_time = args.wait_time
+    if args.show_dir and folder:
+        hook[folder] = args.show_dir
+    elif args.show_dir:
+        cfg.visualizer.save_dir = args.show_dir
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_runner_arguments(parser)
+    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('--out', metavar='FILE.pkl', help='also write all predictions there')
+    parser.add_argument('--show', action='store_true', help='show predictions in a window')
+    parser.add_argument('--show-dir', metavar='DIR', help='write pictures of predictions there')
+    parser.add_argument('--wait-time', type=float, default=2, help='seconds a window stays open')
+    args = parser.parse_args()
+    if args.out and not args.out.endswith(('.pkl', '.pickle')):
+        parser.error(f'--out writes a pickle file, its name must end in .pkl; got {args.out}')
+    cfg = read_config(args)
+    cfg.load_from = args.checkpoint
+    if args.show or args.show_dir:
+        enable_visualization(cfg, args, parser)
+    runner = Runner.from_cfg(cfg)
+    if args.out:
+        runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
+    runner.test()
+
+
+if __name__ == '__main__':
+    main()
