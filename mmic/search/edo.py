@@ -7,6 +7,7 @@ dilation is ``|sum over input channels and over the taps it leaves out|``. Filte
 independent and no data is needed.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -16,8 +17,8 @@ from mmic.supernet.wide_conv import WideConv2d
 
 SPACES = ('full', '1d', 'layer')
 LAYOUTS = ('sorted', 'position')
-# Elements converted to float64 at a time: stays in a core's cache, and bounds the memory.
-CHUNK = 2**16
+# Elements converted to float64 at a time: 2 MiB, which stays in a core's cache.
+CHUNK = 2**18
 
 
 class LayerReport(NamedTuple):
@@ -126,13 +127,17 @@ def sum_inputs(weight, criterion='response'):
     """
     if criterion not in ('response', 'l1_weight'):
         raise ValueError(f"criterion must be 'response' or 'l1_weight', got {criterion!r}.")
-    weight = weight.detach()
-    rows = max(1, CHUNK // max(1, weight[0].numel()))
-    out = weight.new_empty((len(weight), *weight.shape[2:]), dtype=torch.float64)
+    weight = weight.detach().flatten(2)  # (C_out, C_in, S * S)
+    rows = min(len(weight), max(1, CHUNK // max(1, weight[0].numel())))
+    buffer = torch.empty_like(weight[:rows], dtype=torch.float64)
+    out = torch.empty_like(weight[:, 0], dtype=torch.float64)
     for chunk, target in zip(weight.split(rows), out.split(rows)):
-        chunk = chunk.abs() if criterion == 'l1_weight' else chunk
-        torch.sum(chunk.double(), 1, out=target)
-    return out
+        converted = buffer[: len(chunk)].copy_(chunk)
+        if criterion == 'l1_weight':
+            converted.abs_()
+        torch.sum(converted, 1, out=target)
+    side = math.isqrt(out.shape[1])
+    return out.unflatten(1, (side, side))
 
 
 def left_out(pairs, size, kernel_size):
@@ -186,11 +191,14 @@ def search_network(model, space='full', layout='sorted', scope='', meta=None, pr
         tuple[DilationPattern, list[LayerReport]]
 
     Raises:
-        ValueError: The scope holds no supernet layers, or a layer's weights are unusable; the
+        ValueError: There is no such scope, it holds no supernet layers, or a layer's weights are unusable; the
             message names the layer.
     """
     layers, reports = {}, []
-    module = model.get_submodule(scope)
+    modules = dict(model.named_modules())
+    if scope not in modules:
+        raise ValueError(f'The model has no part {scope!r}.')
+    module = modules[scope]
     for name, conv in module.named_modules():
         if not isinstance(conv, WideConv2d):
             continue

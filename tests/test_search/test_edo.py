@@ -1,6 +1,8 @@
 """EDO against real convolutions of ``W - W~`` with an all-ones input (paper, Eq. 4)."""
 
 import itertools
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -170,3 +172,19 @@ def test_uniform_p_value_is_the_chi_square_test():
     counts = [(dilations == pair).all(1).sum().item() for pair in pairs]
     assert uniform_p_value(dilations, pairs) == pytest.approx(scipy.chisquare(counts).pvalue)
     assert uniform_p_value(torch.ones(128, 2).long(), pairs) < 1e-9
+
+
+def test_extra_memory_stays_under_a_quarter_of_the_weights():
+    """In a process of its own, since the peak memory of a process only grows."""
+    script = """
+import torch
+from mmic.analysis.benchmark import extra_memory
+from mmic.search.edo import search_dilations
+search_dilations(torch.randn(64, 64, 9, 9))
+weights = [torch.empty(512, 512, 9, 9).normal_() for _ in range(2)]
+extra = extra_memory(lambda: [search_dilations(weight) for weight in weights])
+print(extra / sum(weight.numel() * 4 for weight in weights))
+"""
+    result = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert float(result.stdout) < 0.25

@@ -1,0 +1,99 @@
+"""Measure speed as ratios to the plain convolution, in one process, interleaved, medians."""
+
+import argparse
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+from mmic.analysis.benchmark import extra_memory, forward, forward_backward, interleaved_medians
+from mmic.layers import ICConv2d
+from mmic.search.edo import search_dilations
+from mmic.supernet import WideConv2d
+
+# (channels, side) of ResNet-50's conv2 at a 512 px image, batch of 2.
+SHAPES = [(64, 128), (128, 64), (256, 32), (512, 16)]
+# (channels, layers) of ResNet-101's 3x3 convolutions.
+RESNET101 = [(64, 3), (128, 4), (256, 23), (512, 3)]
+
+
+def bench_layers(args, console):
+    """IC-Conv and the dense supernet convolution against nn.Conv2d of the same shape."""
+    table = Table(title='Layers: time as a ratio to nn.Conv2d of the same shape')
+    table.add_column('shape (N, C, H, W)')
+    for column in ('IC forward', 'IC fwd + bwd', '9x9 forward', '9x9 fwd + bwd'):
+        table.add_column(column, justify='right')
+    for channels, side in SHAPES:
+        generator = torch.Generator().manual_seed(0)
+        # As published patterns have it: about half the channels keep dilation (1, 1).
+        dilations = torch.randint(1, 5, (channels, 2), generator=generator)
+        dilations[: channels // 2] = 1
+        dilations = torch.tensor(sorted(dilations.tolist()))
+        plain = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        layers = {
+            'plain': plain,
+            'IC': ICConv2d.from_conv(plain, dilations),
+            '9x9': WideConv2d.from_conv(plain, 4),
+        }
+        x = torch.randn(2, channels, side, side).to(memory_format=torch.channels_last)
+        cells = []
+        medians = {}
+        for kind, run in (('fwd', forward), ('both', forward_backward)):
+            functions = {
+                name: run(layer.to(memory_format=torch.channels_last), x)
+                for name, layer in layers.items()
+            }
+            medians[kind] = interleaved_medians(functions, args.repeats)
+        for name in ('IC', '9x9'):
+            cells += [f'{medians[k][name] / medians[k]["plain"]:.2f}' for k in ('fwd', 'both')]
+        table.add_row(str((2, channels, side, side)), *cells)
+    console.print(table)
+
+
+def bench_search(args, console):
+    """EDO on a ResNet-101 supernet against one weight.sum(1) over the same tensors."""
+    weights = [
+        torch.empty(channels, channels, 9, 9).normal_()
+        for channels, count in RESNET101
+        for _ in range(count)
+    ]
+    total = sum(weight.numel() * 4 for weight in weights)
+    memory = extra_memory(lambda: [search_dilations(weight) for weight in weights])
+    medians = interleaved_medians(
+        {
+            'sum': lambda: [weight.sum(1) for weight in weights],
+            'edo': lambda: [search_dilations(weight) for weight in weights],
+        },
+        args.repeats,
+    )
+    console.print(
+        f'EDO on a ResNet-101 supernet ({len(weights)} layers, {total / 2**20:.0f} MiB): '
+        f'{medians["edo"] * 1e3:.0f} ms, {medians["edo"] / medians["sum"]:.2f} times one '
+        f'weight.sum(1); extra memory {memory / 2**20:.1f} MiB, {memory / total:.1%} of the weights'
+    )
+
+
+BENCHES = {'search': bench_search, 'layers': bench_layers}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        'what', nargs='?', choices=[*BENCHES, 'all'], default='all', help='default: all'
+    )
+    parser.add_argument('--repeats', type=int, default=20, help='timed rounds; default: 20')
+    parser.add_argument('--threads', type=int, help="torch's threads; default: torch's choice")
+    args = parser.parse_args()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    console = Console(soft_wrap=True)
+    console.print(f'torch {torch.__version__}, {torch.get_num_threads()} threads, CPU, float32')
+    # The search goes first, since the peak memory of a process only grows.
+    for name, bench in BENCHES.items():
+        if args.what in (name, 'all'):
+            bench(args, console)
+
+
+if __name__ == '__main__':
+    main()
