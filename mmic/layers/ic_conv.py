@@ -6,65 +6,12 @@ same dilation are computed by one convolution on a slice of it, so parameters an
 multiply-adds equal the plain convolution's.
 """
 
-from typing import NamedTuple, Tuple
-
 import torch
 from torch import nn
-from torch.nn import functional as F
 
-from mmic.layers.base_conv import base_padding, check_base_conv, dilated_padding
+from mmic.layers.base_conv import check_base_conv
+from mmic.layers.branches import branch_conv2d, register_branches
 from mmic.pattern import PatternError, check_dilations, run_lengths
-
-
-class Branch(NamedTuple):
-    """One convolution of the layer: the channels of one dilation in like-filled groups."""
-
-    dilation: Tuple[int, int]
-    rows: slice  # of the weight, in branch order
-    inputs: slice  # of the gathered input channels; None where the branch reads all of them
-    groups: int
-
-
-def plan_branches(dilations, in_channels, groups):
-    """Split a layer into convolutions of one dilation each.
-
-    A dilation may have more filters in one group than in another. Groups with equally many
-    form one grouped convolution, so that nothing is padded and no work is added.
-
-    Args:
-        dilations (Tensor): Shape (C_out, 2).
-        in_channels (int): C_in.
-        groups (int): Groups of the layer.
-
-    Returns:
-        tuple[list[Branch], list[int], list[int]]: The branches; the output channels in branch
-        order; the input channels that the branches read, one list after the other.
-    """
-    per_group = len(dilations) // groups
-    group_inputs = in_channels // groups
-    filters = {}  # dilation -> group -> its output channels
-    for channel, pair in enumerate(map(tuple, dilations.tolist())):
-        filters.setdefault(pair, {}).setdefault(channel // per_group, []).append(channel)
-    branches, rows, inputs = [], [], []
-    for pair, by_group in filters.items():
-        # In order of the first group, so that a sorted layer stays in order.
-        for count in dict.fromkeys(len(channels) for channels in by_group.values()):
-            chosen = [group for group in by_group if len(by_group[group]) == count]
-            start = len(rows)
-            rows += [channel for group in chosen for channel in by_group[group]]
-            read = None
-            if len(chosen) < groups:
-                read = slice(len(inputs), len(inputs) + len(chosen) * group_inputs)
-                for group in chosen:
-                    inputs += range(group * group_inputs, (group + 1) * group_inputs)
-            branches.append(Branch(pair, slice(start, len(rows)), read, len(chosen)))
-    return branches, rows, inputs
-
-
-def _as_slice(indices):
-    """The slice that selects these indices, or None if they are not consecutive."""
-    consecutive = list(indices) == list(range(indices[0], indices[0] + len(indices)))
-    return slice(indices[0], indices[-1] + 1) if consecutive else None
 
 
 class ICConv2d(nn.Conv2d):
@@ -127,23 +74,7 @@ class ICConv2d(nn.Conv2d):
             raise PatternError(f'{len(dilations)} dilations for {out_channels} output channels.')
         # Saved with the weights, which mean nothing under other dilations.
         self.register_buffer('dilations', dilations.to(self.weight.device))
-        branches, rows, inputs = plan_branches(dilations, in_channels, groups)
-        padding = base_padding(self.kernel_size, padding)
-        self._branches = [
-            # Consecutive channels are sliced, others gathered: a slice copies nothing.
-            (
-                branch,
-                dilated_padding(self.kernel_size, padding, branch.dilation),
-                branch.inputs and _as_slice(inputs[branch.inputs]),
-            )
-            for branch in branches
-        ]
-        self._in_order = rows == sorted(rows)
-        rows = torch.tensor(rows, device=self.weight.device)
-        self.register_buffer('_rows', rows, persistent=False)
-        self.register_buffer('_unsort', rows.argsort(), persistent=False)
-        inputs = torch.tensor(inputs, dtype=torch.long, device=self.weight.device)
-        self.register_buffer('_inputs', inputs, persistent=False)
+        register_branches(self, dilations)
 
     @classmethod
     def from_conv(cls, conv, dilations):
@@ -174,32 +105,7 @@ class ICConv2d(nn.Conv2d):
         return new
 
     def forward(self, x):
-        weight, bias = self.weight, self.bias
-        if not self._in_order:
-            weight = weight.index_select(0, self._rows)
-            bias = None if bias is None else bias.index_select(0, self._rows)
-        outputs = []
-        for branch, padding, window in self._branches:
-            part = x
-            if window is not None:
-                part = x[:, window]
-            elif branch.inputs is not None:
-                part = x.index_select(1, self._inputs[branch.inputs])
-            rows = branch.rows
-            outputs.append(
-                F.conv2d(
-                    part,
-                    weight[rows],
-                    None if bias is None else bias[rows],
-                    self.stride,
-                    padding,
-                    branch.dilation,
-                    branch.groups,
-                )
-            )
-        # (N, C_out, H', W') in branch order
-        output = outputs[0] if len(outputs) == 1 else torch.cat(outputs, 1)
-        return output if self._in_order else output.index_select(1, self._unsort)
+        return branch_conv2d(self, x)
 
     def extra_repr(self):
         runs = run_lengths(self.dilations.cpu()) if not self.dilations.is_meta else []
