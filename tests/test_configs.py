@@ -1,0 +1,233 @@
+"""Every config loads, builds, is named for what it holds, and differs from the plain one only
+where the method does."""
+
+import copy
+import functools
+import re
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from mmengine.config import Config, ConfigDict
+from mmengine.registry import MODELS, DefaultScope
+
+from mmic.layers import ICConv2d
+from mmic.models.backbones import is_3x3_after_stem
+from mmic.models.selection import searched_convs, selector
+from mmic.pattern import DilationPattern, LayerPattern
+from mmic.supernet import WideConv2d
+
+pytest.importorskip('mmdet')
+
+ROOT = Path(__file__).resolve().parents[1] / 'configs'
+CONFIGS = sorted(
+    path.relative_to(ROOT).as_posix()
+    for path in ROOT.rglob('*.py')
+    if '_base_' not in path.relative_to(ROOT).parts
+)
+METHOD = [name for name in CONFIGS if name.startswith('ic_conv/')]
+CHANGED = [name for name in METHOD if '_ic-' in name]
+METAFILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob('metafile.yml'))
+
+
+def kind(node):
+    """Bare type of a config node that mmic builds with ``d_max`` or ``pattern``, else ''."""
+    name = node.get('type', '')
+    name = name.rpartition('.')[2] if isinstance(name, str) else ''
+    return name if name.startswith('IC') or name in ('build_supernet', 'build_searched') else ''
+
+
+def nodes(cfg):
+    """All dicts of a config, outer ones first."""
+    if isinstance(cfg, dict):
+        yield cfg
+        cfg = list(cfg.values())
+    if isinstance(cfg, (list, tuple)):
+        for value in cfg:
+            yield from nodes(value)
+
+
+def changed_nodes(cfg):
+    return [node for node in nodes(cfg) if kind(node)]
+
+
+def plain_form(cfg):
+    """The config of the network before the method changed it."""
+    if isinstance(cfg, (list, tuple)):
+        return type(cfg)(plain_form(value) for value in cfg)
+    if not isinstance(cfg, dict):
+        return cfg
+    name = kind(cfg)
+    if name.startswith('build_'):
+        return plain_form(cfg['model'])
+    plain = {key: plain_form(value) for key, value in cfg.items()}
+    if name:
+        plain['type'] = f'mmdet.{name[2:]}'
+        for key in ('d_max', 'pattern', 'search_stem'):
+            plain.pop(key, None)
+    return plain
+
+
+@functools.lru_cache(maxsize=None)
+def load_once(name):
+    return Config.fromfile(ROOT / name)
+
+
+def load(name):
+    """A config's content without its pretrained weights, so that nothing is downloaded."""
+    cfg = copy.deepcopy(load_once(name))
+    for node in nodes(cfg.model):
+        for key in ('init_cfg', 'pretrained'):
+            if node.get(key):
+                node[key] = None
+    return cfg
+
+
+def build(model, scope, device):
+    with DefaultScope.overwrite_default_scope(scope), torch.device(device):
+        return MODELS.build(ConfigDict(copy.deepcopy(model)))
+
+
+def fit_patterns(cfg, folder):
+    """Write a valid pattern file for each searched part of a config and name it there."""
+    generator = torch.Generator().manual_seed(0)
+    for number, node in enumerate(changed_nodes(cfg.model)):
+        if 'pattern' not in node:
+            continue
+        plain = build(plain_form(node), cfg.default_scope, 'meta')
+        rule = selector(node.get('select'))
+        if not node.get('search_stem', True):
+            rule = is_3x3_after_stem
+        layers = {}
+        for name, conv in searched_convs(plain, rule).items():
+            dilations = torch.randint(1, 5, (conv.out_channels, 2), generator=generator)
+            layers[name] = LayerPattern(
+                dilations, tuple(conv.kernel_size), conv.in_channels, conv.groups
+            )
+        node['pattern'] = str(folder / f'{number}.json')
+        DilationPattern(layers, 'edo').save(node['pattern'])
+
+
+def shapes(model):
+    return {name: tuple(value.shape) for name, value in model.state_dict().items()}
+
+
+def test_configs_are_found():
+    assert len(METHOD) == 12
+    assert any(name.startswith('toy/') for name in CONFIGS)
+
+
+@pytest.mark.parametrize('name', [name for name in CONFIGS if '_ic-' not in name])
+def test_plain_model_builds(name):
+    cfg = load(name)
+    model = build(cfg.model, cfg.default_scope, 'meta')
+    assert changed_nodes(cfg.model) == []
+    assert type(model).__name__ == cfg.model.type.rpartition('.')[2]
+
+
+@pytest.mark.parametrize('name', [name for name in CONFIGS if '_ic-' in name])
+def test_searched_model_builds_with_the_plain_parameters(name, tmp_path):
+    cfg = load(name)
+    changed = changed_nodes(cfg.model)
+    assert changed, 'the name says ic-, the model holds nothing of mmic'
+    fit_patterns(cfg, tmp_path)
+    # A pattern needs values, which the meta device has not.
+    searched = any('pattern' in node for node in changed)
+    model = build(cfg.model, cfg.default_scope, 'cpu' if searched else 'meta')
+    plain = build(plain_form(cfg.model), cfg.default_scope, 'meta')
+    expected = shapes(plain)
+    for layer, module in model.named_modules():
+        key = f'{layer}.weight'
+        if isinstance(module, WideConv2d):
+            (*channels, height, width) = expected[key]
+            side = 2 * changed[0]['d_max'] + 1
+            assert (height, width) == (3, 3)
+            expected[key] = (*channels, side, side)
+        elif isinstance(module, ICConv2d):
+            expected[f'{layer}.dilations'] = (module.out_channels, 2)
+    assert shapes(model) == expected
+    assert expected != shapes(plain), 'no layer was changed'
+    if searched:
+        count = sum(parameter.numel() for parameter in model.parameters())
+        assert count == sum(parameter.numel() for parameter in plain.parameters())
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_name_says_what_the_config_holds(name):
+    stem = Path(name).stem
+    cfg = load(name)
+    part = '[a-z0-9]+(-[a-z0-9]+)*'
+    # {algorithm}_{components}_{schedule}_{data set}, the convention of MMDetection.
+    assert re.fullmatch(f'{part}(_{part}){{2,}}', stem)
+    assert cfg.model.type.lower().startswith(stem.partition('_')[0].replace('-', '')[:6])
+    changed = changed_nodes(cfg.model)
+    assert bool(changed) == ('_ic-' in stem)
+    for node in changed:
+        assert ('d_max' in node) == ('-supernet_' in stem)
+        kernel = re.search(r'-k(\d+)[-_]', stem)
+        if kernel and 'd_max' in node:
+            assert 2 * node['d_max'] + 1 == int(kernel[1])
+    depth = re.search(r'[_-][rx](\d+)[-_]', stem)
+    if depth and 'depth' in plain_form(cfg.model).get('backbone', {}):
+        assert plain_form(cfg.model)['backbone']['depth'] == int(depth[1])
+    epochs = re.search(r'_(\d+)e_', stem)
+    if epochs:
+        assert cfg.train_cfg.max_epochs == int(epochs[1])
+
+
+@pytest.mark.parametrize('name', METHOD)
+def test_schedule_is_the_papers(name):
+    cfg = load(name)
+    optimizer = cfg.optim_wrapper.optimizer
+    assert optimizer.lr / cfg.auto_scale_lr.base_batch_size == pytest.approx(0.00125)
+    assert (optimizer.type, optimizer.momentum, optimizer.weight_decay) == ('SGD', 0.9, 1e-4)
+    warm_up, steps = cfg.param_scheduler
+    assert (warm_up.type, warm_up.by_epoch, warm_up.end) == ('LinearLR', False, 500)
+    assert (steps.milestones, steps.gamma, steps.end) == ([8, 11], 0.1, 13)
+    assert cfg.train_cfg.max_epochs == 13
+
+
+@pytest.mark.parametrize('name', CHANGED)
+def test_config_differs_from_the_plain_one_in_the_convolutions_only(name):
+    ours = load_once(name).to_dict()
+    plain = load_once(re.sub(r'_ic-(.*?)-k\d+(-supernet)?', r'_\1', name)).to_dict()
+    assert ours.pop('custom_imports') == dict(imports=['mmic'], allow_failed_imports=False)
+    backbone = plain['model']['backbone']
+    backbone['type'] = f'mmdet.{backbone["type"]}'
+    assert plain_form(ours) == plain
+
+
+@pytest.mark.parametrize('name', [name for name in CHANGED if 'supernet' not in name])
+def test_pattern_has_the_name_of_its_config_and_its_supernet_exists(name):
+    pattern = Path(load_once(name).model.backbone.pattern)
+    path = ROOT / name
+    assert pattern == path.parent / 'patterns' / f'{path.stem}.json'
+    assert name.replace('_fpn', '-supernet_fpn') in METHOD
+
+
+@pytest.mark.parametrize('name', METAFILES)
+def test_metafile_lists_the_configs_of_its_folder(name):
+    content = yaml.safe_load((ROOT / name).read_text())
+    collections = {collection['Name'] for collection in content['Collections']}
+    listed = [ROOT.parent / model['Config'] for model in content['Models']]
+    folder = (ROOT / name).parent
+    assert sorted(listed) == sorted(folder.glob('*.py'))
+    for model in content['Models']:
+        assert model['In Collection'] in collections
+        assert model['Name'] == Path(model['Config']).stem
+        cfg = load_once((ROOT.parent / model['Config']).relative_to(ROOT).as_posix())
+        assert model['Metadata']['Epochs'] == cfg.train_cfg.max_epochs
+
+
+def test_readme_counts_the_parameters_of_each_config():
+    page = (ROOT / 'ic_conv' / 'README.md').read_text()
+    told = dict(re.findall(r'\]\(([\w.-]+\.py)\) \| ([\d.]+) M \|', page))
+    assert sorted(told) == [Path(name).name for name in METHOD]
+    for name in METHOD:
+        cfg = load(name)
+        # A searched network has the plain one's parameters, as tested above.
+        model = cfg.model if '-supernet_' in name else plain_form(cfg.model)
+        parameters = build(model, cfg.default_scope, 'meta').parameters()
+        count = sum(parameter.numel() for parameter in parameters)
+        assert told[Path(name).name] == f'{count / 1e6:.2f}', name
