@@ -51,7 +51,8 @@ def check_dilations(dilations, where='dilations'):
             if not good or not all(is_integer(value) for value in pair):
                 raise PatternError(f'{where}: expected pairs of integers (d_h, d_w), got {pair!r}.')
             check_range(pair, where)
-        dilations = torch.tensor(dilations, dtype=torch.long).reshape(-1, 2)
+        # On the CPU whatever the default device is: the values are read here.
+        dilations = torch.tensor(dilations, dtype=torch.long, device='cpu').reshape(-1, 2)
     if dilations.is_floating_point() or dilations.dtype == torch.bool or dilations.is_complex():
         raise PatternError(f'{where}: expected an integer tensor, got {dilations.dtype}.')
     if dilations.ndim != 2 or dilations.shape[1] != 2 or len(dilations) == 0:
@@ -169,6 +170,8 @@ class DilationPattern:
         self.stage_blocks = None if stage_blocks is None else list(stage_blocks)
         self.meta = dict(meta or {})
         self.source = 'pattern'
+        if not self.layers:
+            raise PatternError('there are no layers in it.')
         for name, layer in self.layers.items():
             if not isinstance(layer, LayerPattern):
                 raise PatternError(f'layer {name!r}: expected a LayerPattern, got {layer!r}.')
@@ -265,9 +268,10 @@ class DilationPattern:
                 name: LayerPattern(_published_pairs(entry, name))
                 for name, entry in zip(layer_names, data)
             }
+            meta = {'layout': 'sorted', 'file': Path(path).name}
+            pattern = cls(layers, 'published', meta=meta)
         except PatternError as error:
             raise PatternError(f'{path}: {error}') from None
-        pattern = cls(layers, 'published', meta={'layout': 'sorted', 'file': Path(path).name})
         pattern.source = str(path)
         return pattern
 

@@ -165,7 +165,9 @@ def fingerprint(stack):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
-    parser.add_argument('--stack', choices=sorted(PYTHONS), default='current')
+    parser.add_argument(
+        '--stack', choices=sorted(PYTHONS), default='current', help='default: current'
+    )
     parser.add_argument('--venv', type=Path, help='default: .venv, or .venv-STACK for openmmlab')
     parser.add_argument('--python', help='interpreter to build on')
     parser.add_argument('--relock', action='store_true', help='write requirements/STACK.lock')

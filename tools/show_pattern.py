@@ -33,7 +33,7 @@ def main():
         check_new(out, args.overwrite)
     except (ValueError, OSError) as error:
         sys.exit(f'show_pattern: {error}')
-    Console().print(pattern_table(pattern))
+    Console(markup=False).print(pattern_table(pattern))
     write_file(out, lambda name: plot_pattern(pattern, name), args.overwrite)
     print(f'Wrote {out}')
 

@@ -1,6 +1,7 @@
 """Test a checkpoint with a config of mmdet, mmpose, mmpretrain or mmseg."""
 
 import argparse
+from pathlib import Path
 
 from mmengine.evaluator import DumpResults
 from mmengine.runner import Runner
@@ -44,6 +45,9 @@ def main():
         parser.error(f'--out writes a pickle file, its name must end in .pkl; got {args.out}')
     cfg = read_config(args)
     cfg.load_from = args.checkpoint
+    if args.show_dir:
+        # The hooks would put a relative folder below the work dir.
+        args.show_dir = str(Path(args.show_dir).absolute())
     if args.show or args.show_dir:
         enable_visualization(cfg, args, parser)
     runner = Runner.from_cfg(cfg)

@@ -61,7 +61,7 @@ def read_config(args):
         cfg.work_dir = args.work_dir or cfg.get('work_dir') or default_work_dir(args.config)
         os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
         if args.launcher == 'pytorch':
-            start_processes_without_gpu()
+            start_processes_without_gpu(cfg)
     return cfg
 
 
@@ -69,10 +69,19 @@ def default_work_dir(config):
     return str(Path('work_dirs') / Path(config).stem)
 
 
-def start_processes_without_gpu():
-    """Join the process group with gloo where there is no GPU.
+def start_processes_without_gpu(cfg):
+    """Join the process group with gloo where there is no GPU, and wrap the model for it.
 
-    mmengine's own start selects a CUDA device first; it leaves a group that exists alone.
+    mmengine's own start selects a CUDA device first; it leaves a group that exists alone. The
+    model's wrapper would get the local rank as its GPU.
     """
-    if not torch.cuda.is_available() and not torch.distributed.is_initialized():
+    if torch.cuda.is_available():
+        return
+    if not torch.distributed.is_initialized():
         torch.distributed.init_process_group('gloo')
+    wrapper = cfg.get('model_wrapper_cfg') or dict(
+        type='MMDistributedDataParallel',
+        broadcast_buffers=False,
+        find_unused_parameters=cfg.get('find_unused_parameters', False),
+    )
+    cfg.model_wrapper_cfg = dict(wrapper, device_ids=None)

@@ -1,4 +1,6 @@
-"""What every convolution of mmic asks of the plain convolution it stands for."""
+"""What every convolution of mmic shares with the plain convolution it stands for."""
+
+import torch
 
 
 def base_padding(kernel_size, padding):
@@ -52,3 +54,34 @@ def check_base_conv(kernel_size, dilation=1, padding_mode='zeros', name=''):
     if padding_mode != 'zeros':
         raise ValueError(f'{where}padding_mode must be "zeros", got {padding_mode!r}.')
     return sizes[0]
+
+
+def build_like(layer_class, conv, **options):
+    """Build a layer with a convolution's own arguments, device and dtype, and ``options``.
+
+    Its weights are left as the class initialises them.
+    """
+    return layer_class(
+        conv.in_channels,
+        conv.out_channels,
+        conv.kernel_size,
+        conv.stride,
+        conv.padding,
+        conv.dilation,
+        conv.groups,
+        conv.bias is not None,
+        conv.padding_mode,
+        conv.weight.device,
+        conv.weight.dtype,
+        **options,
+    )
+
+
+@torch.no_grad()
+def copy_parameters(conv, layer):
+    """Copy the parameters of a convolution that a layer has too, in the same shape."""
+    mine = dict(layer.named_parameters())
+    for name, parameter in conv.named_parameters():
+        if name in mine and mine[name].shape == parameter.shape:
+            mine[name].copy_(parameter)
+    return layer

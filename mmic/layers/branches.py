@@ -1,10 +1,13 @@
-"""How a layer whose dilation depends on the output channel is computed.
+"""How a convolution with several dilations is computed: as convolutions of one dilation each.
 
-One convolution per dilation on the weights of its channels, outputs concatenated. No
-convolution is padded with zero filters, so the multiply-adds are the plain convolution's.
+Kernel (c, k), of output channel c and input channel k, has one dilation. Kernels of one
+dilation that form full blocks of output by input channels are one (grouped) convolution; the
+blocks of a layer cover every kernel once, so nothing is padded with zeros and the
+multiply-adds are the plain convolution's. Blocks of other output channels are concatenated,
+blocks of other input channels are added.
 """
 
-from typing import NamedTuple, Optional, Tuple
+from typing import List, NamedTuple, Optional, Tuple
 
 import torch
 from torch.nn import functional as F
@@ -12,107 +15,276 @@ from torch.nn import functional as F
 from mmic.layers.base_conv import base_padding, dilated_padding
 
 
-class Branch(NamedTuple):
-    """One convolution of the layer: the channels of one dilation in like-filled groups."""
+class Block(NamedTuple):
+    """A grouped convolution of one dilation.
+
+    Attributes:
+        dilation (tuple[int, int]): (d_h, d_w).
+        rows (list[int]): Output channels, group after group.
+        inputs (list[int]): Input channels, group after group.
+        groups (int): Number of groups.
+    """
 
     dilation: Tuple[int, int]
-    rows: slice  # of the weight, in branch order
-    inputs: Optional[slice]  # of the list of gathered input channels; None: all, in order
+    rows: List[int]
+    inputs: List[int]
     groups: int
 
 
-def plan_branches(dilations, in_channels, groups):
-    """Split a layer into convolutions of one dilation each.
+def plan_by_output(dilations, in_channels, groups):
+    """Plan a layer whose output channels have one dilation each: one term.
 
     A dilation may have more filters in one group than in another. Groups with equally many
-    form one grouped convolution, so that nothing is padded and no work is added.
+    form one grouped convolution.
 
     Args:
-        dilations (Tensor): Shape (C_out, 2).
+        dilations (Tensor): ``(d_h, d_w)`` of each output channel, (C_out, 2).
         in_channels (int): C_in.
         groups (int): Groups of the layer.
 
     Returns:
-        tuple[list[Branch], list[int], list[int]]: The branches; the output channels in branch
-        order; the input channels that the branches read, one list after the other.
+        list[list[Block]]: Terms to add, of blocks to concatenate.
     """
-    per_group = len(dilations) // groups
-    group_inputs = in_channels // groups
+    per_group, depth = len(dilations) // groups, in_channels // groups
     filters = {}  # dilation -> group -> its output channels
     for channel, pair in enumerate(map(tuple, dilations.tolist())):
         filters.setdefault(pair, {}).setdefault(channel // per_group, []).append(channel)
-    branches, rows, inputs = [], [], []
+    blocks = []
     for pair, by_group in filters.items():
         # In order of the first group, so that a sorted layer stays in order.
         for count in dict.fromkeys(len(channels) for channels in by_group.values()):
             chosen = [group for group in by_group if len(by_group[group]) == count]
-            start = len(rows)
-            rows += [channel for group in chosen for channel in by_group[group]]
-            read = None
-            if len(chosen) < groups:
-                read = slice(len(inputs), len(inputs) + len(chosen) * group_inputs)
-                for group in chosen:
-                    inputs += range(group * group_inputs, (group + 1) * group_inputs)
-            branches.append(Branch(pair, slice(start, len(rows)), read, len(chosen)))
-    return branches, rows, inputs
+            rows = [channel for group in chosen for channel in by_group[group]]
+            inputs = [group * depth + k for group in chosen for k in range(depth)]
+            blocks.append(Block(pair, rows, inputs, len(chosen)))
+    return [blocks]
 
 
-def _as_slice(indices):
-    """The slice that selects these indices, or None if they are not consecutive."""
-    consecutive = list(indices) == list(range(indices[0], indices[0] + len(indices)))
-    return slice(indices[0], indices[-1] + 1) if consecutive else None
+def plan_by_kernel(rates, groups):
+    """Plan a layer whose kernels have one dilation each: one term a dilation.
+
+    Output channels that read a dilation from the same input channels form a block; blocks of
+    equal size form one grouped convolution.
+
+    Args:
+        rates (Tensor): Dilation of each kernel, on both axes, (C_out, C_in / groups).
+        groups (int): Groups of the layer.
+
+    Returns:
+        list[list[Block]]: Terms to add, of blocks to concatenate.
+    """
+    per_group, depth = len(rates) // groups, rates.shape[1]
+    table = rates.tolist()
+    terms = []
+    for rate in sorted({rate for row in table for rate in row}):
+        readers = {}  # input channels -> the output channels that read this dilation from them
+        for channel, row in enumerate(table):
+            first = channel // per_group * depth
+            inputs = tuple(first + k for k, value in enumerate(row) if value == rate)
+            if inputs:
+                readers.setdefault(inputs, []).append(channel)
+        sizes = {}
+        for inputs, rows in readers.items():
+            sizes.setdefault((len(rows), len(inputs)), []).append((rows, inputs))
+        terms.append([_merge((rate, rate), same) for same in sizes.values()])
+    return terms
 
 
-def register_branches(layer, dilations):
-    """Plan a layer's branches and keep the index lists on it, as buffers that are not saved.
+def _merge(dilation, parts):
+    """One grouped convolution of ``(rows, inputs)`` of equal sizes."""
+    rows = [row for part, _ in parts for row in part]
+    inputs = [channel for _, part in parts for channel in part]
+    return Block(dilation, rows, inputs, len(parts))
+
+
+def order_alike(terms, out_channels):
+    """Order the groups of all terms by one order of output channels, so that terms just add.
+
+    Returns:
+        tuple[list[int], list[list[Block]]]: The order, and the terms in it as far as it goes.
+    """
+    if len(terms) == 1:
+        return [row for block in terms[0] for row in block.rows], terms
+    # Channels that share a group in the term of fewest groups stand together, among them those
+    # that share one in the next term, and so on.
+    numbers = []
+    for term in sorted(terms, key=lambda blocks: sum(block.groups for block in blocks)):
+        number, group = {}, 0
+        for block in term:
+            size = len(block.rows) // block.groups
+            for place, row in enumerate(block.rows):
+                number[row] = group + place // size
+            group += block.groups
+        numbers.append(number)
+    order = sorted(range(out_channels), key=lambda row: (*(number[row] for number in numbers), row))
+    rank = {row: place for place, row in enumerate(order)}
+    ordered = []
+    for term in terms:
+        blocks = []
+        for block in term:
+            rows, inputs = _split(block.rows, block.groups), _split(block.inputs, block.groups)
+            parts = [(sorted(r, key=rank.get), i) for r, i in zip(rows, inputs)]
+            blocks.append(_merge(block.dilation, sorted(parts, key=lambda part: rank[part[0][0]])))
+        ordered.append(sorted(blocks, key=lambda block: rank[block.rows[0]]))
+    return order, ordered
+
+
+def _split(items, count):
+    size = len(items) // count
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+class Piece(NamedTuple):
+    """A block as it is run: slices into the layer's arranged weight and index list.
+
+    Attributes:
+        dilation (tuple[int, int]): (d_h, d_w).
+        padding (tuple[int, int]): That keeps the undilated convolution's output size.
+        groups (int): Number of groups.
+        rows (slice): Of the term's output channels.
+        weight (slice): Rows of the arranged weight; kernels of it if they are gathered.
+        inputs (slice | None): Consecutive input channels; None where they are gathered.
+        gather (slice | None): The input channels in the index list; None where consecutive.
+    """
+
+    dilation: Tuple[int, int]
+    padding: Tuple[int, int]
+    groups: int
+    rows: slice
+    weight: slice
+    inputs: Optional[slice]
+    gather: Optional[slice]
+
+
+class Term(NamedTuple):
+    """Pieces to concatenate, and the reordering of their channels if they need one."""
+
+    pieces: List[Piece]
+    reorder: Optional[slice]
+
+
+class Plan(NamedTuple):
+    """How a layer is run; slices select from its index list ``_index``.
+
+    Attributes:
+        terms (list[Term]): To add.
+        rows (slice | None): Order of the weight's output channels; None: as they are.
+        kernels (slice | None): Order of its kernels; None: whole output channels are used.
+        unsort (slice | None): Puts output channels back in place; None: they are.
+    """
+
+    terms: List[Term]
+    rows: Optional[slice]
+    kernels: Optional[slice]
+    unsort: Optional[slice]
+
+
+def register_plan(layer, terms):
+    """Keep a plan on a layer, its index list as a buffer that is not saved.
 
     Args:
         layer (nn.Conv2d): Its ``padding`` is the undilated convolution's.
-        dilations (Tensor): ``(d_h, d_w)`` of each output channel, (C_out, 2).
+        terms (list[list[Block]]): From ``plan_by_output`` or ``plan_by_kernel``.
     """
-    branches, rows, inputs = plan_branches(dilations, layer.in_channels, layer.groups)
+    index = []
+
+    def keep(items):
+        index.extend(items)
+        return slice(len(index) - len(items), len(index))
+
+    def keep_unless_in_order(items):
+        return None if items == list(range(len(items))) else keep(items)
+
+    depth = layer.in_channels // layer.groups
+    order, terms = order_alike(terms, layer.out_channels)
     padding = base_padding(layer.kernel_size, layer.padding)
-    layer._branches = [
-        # Consecutive channels are sliced, others gathered: a slice copies nothing.
-        (
-            branch,
-            dilated_padding(layer.kernel_size, padding, branch.dilation),
-            branch.inputs and _as_slice(inputs[branch.inputs]),
-        )
-        for branch in branches
-    ]
-    layer._in_order = rows == sorted(rows)
-    rows = torch.tensor(rows, device=layer.weight.device)
-    inputs = torch.tensor(inputs, dtype=torch.long, device=layer.weight.device)
-    layer.register_buffer('_rows', rows, persistent=False)
-    layer.register_buffer('_unsort', rows.argsort(), persistent=False)
-    layer.register_buffer('_inputs', inputs, persistent=False)
-
-
-def branch_conv2d(layer, x):
-    """Run a layer's branches: (N, C_in, H, W) to (N, C_out, H', W')."""
-    weight, bias = layer.weight, layer.bias
-    if not layer._in_order:
-        weight = weight.index_select(0, layer._rows)
-        bias = None if bias is None else bias.index_select(0, layer._rows)
-    outputs = []
-    for branch, padding, window in layer._branches:
-        part = x
-        if window is not None:
-            part = x[:, window]
-        elif branch.inputs is not None:
-            part = x.index_select(1, layer._inputs[branch.inputs])
-        outputs.append(
-            F.conv2d(
-                part,
-                weight[branch.rows],
-                None if bias is None else bias[branch.rows],
-                layer.stride,
-                padding,
-                branch.dilation,
-                branch.groups,
+    whole = all(len(b.inputs) == depth * b.groups for term in terms for b in term)
+    kernels, planned = [], []
+    for term in terms:
+        pieces, rows = [], []
+        for block in term:
+            taken = slice(len(rows), len(rows) + len(block.rows))
+            rows += block.rows
+            count = len(block.inputs) // block.groups
+            weight = taken if whole else slice(len(kernels), len(kernels) + len(block.rows) * count)
+            parts = zip(_split(block.rows, block.groups), _split(block.inputs, block.groups))
+            kernels += [row * depth + k % depth for part, ks in parts for row in part for k in ks]
+            first, last = block.inputs[0], block.inputs[-1]
+            consecutive = block.inputs == list(range(first, last + 1))
+            pieces.append(
+                Piece(
+                    block.dilation,
+                    dilated_padding(layer.kernel_size, padding, block.dilation),
+                    block.groups,
+                    taken,
+                    weight,
+                    slice(first, last + 1) if consecutive else None,
+                    None if consecutive else keep(block.inputs),
+                )
             )
-        )
-    # (N, C_out, H', W') in branch order
-    output = outputs[0] if len(outputs) == 1 else torch.cat(outputs, 1)
-    return output if layer._in_order else output.index_select(1, layer._unsort)
+        place = {row: number for number, row in enumerate(rows)}
+        planned.append(Term(pieces, keep_unless_in_order([place[row] for row in order])))
+    inverse = sorted(range(len(order)), key=order.__getitem__)
+    layer._plan = Plan(
+        planned,
+        keep_unless_in_order(order),
+        None if whole else keep(kernels),
+        keep_unless_in_order(inverse),
+    )
+    index = torch.tensor(index, dtype=torch.long, device=layer.weight.device)
+    layer.register_buffer('_index', index, persistent=False)
+
+
+def planned_conv2d(layer, x, weight=None):
+    """Run a layer's plan.
+
+    Args:
+        layer (nn.Conv2d): After ``register_plan``.
+        x (Tensor): Shape (N, C_in, H, W).
+        weight (Tensor, optional): Defaults to None: the layer's.
+
+    Returns:
+        Tensor: Shape (N, C_out, H', W').
+    """
+    plan, index, bias = layer._plan, layer._index, layer.bias
+    weight = layer.weight if weight is None else weight
+    if plan.kernels is not None:
+        weight = weight.flatten(0, 1).index_select(0, index[plan.kernels])  # (kernels, k, k)
+    elif plan.rows is not None:
+        weight = weight.index_select(0, index[plan.rows])
+    if bias is not None and plan.rows is not None:
+        bias = bias.index_select(0, index[plan.rows])
+    total = None
+    for term in plan.terms:
+        outputs = []
+        for piece in term.pieces:
+            rows = piece.rows.stop - piece.rows.start
+            kernel = weight[piece.weight]
+            if plan.kernels is not None:
+                kernel = kernel.unflatten(0, (rows, -1))  # (rows, C_in / groups, k, k)
+            if piece.gather is not None:
+                part = x.index_select(1, index[piece.gather])
+            elif kernel.shape[1] * piece.groups < layer.in_channels:
+                part = x[:, piece.inputs]
+            else:
+                part = x
+            # Terms of one piece a channel add up; the bias goes into the first.
+            first = bias is not None and total is None and term.reorder is None
+            outputs.append(
+                F.conv2d(
+                    part,
+                    kernel,
+                    bias[piece.rows] if first else None,
+                    layer.stride,
+                    piece.padding,
+                    piece.dilation,
+                    piece.groups,
+                )
+            )
+        output = outputs[0] if len(outputs) == 1 else torch.cat(outputs, 1)
+        if term.reorder is not None:
+            output = output.index_select(1, index[term.reorder])
+            if bias is not None and total is None:
+                output = output + bias[:, None, None]
+        total = output if total is None else total + output
+    return total if plan.unsort is None else total.index_select(1, index[plan.unsort])

@@ -6,11 +6,11 @@ same dilation are computed by one convolution on a slice of it, so parameters an
 multiply-adds equal the plain convolution's.
 """
 
-import torch
 from torch import nn
 
-from mmic.layers.base_conv import check_base_conv
-from mmic.layers.branches import branch_conv2d, register_branches
+from mmic.layers.base_conv import build_like, check_base_conv, copy_parameters
+from mmic.layers.branches import plan_by_output, planned_conv2d, register_plan
+from mmic.layers.saved_dilations import check_saved_dilations, forgive_missing_dilations
 from mmic.pattern import PatternError, check_dilations, run_lengths
 
 
@@ -74,7 +74,7 @@ class ICConv2d(nn.Conv2d):
             raise PatternError(f'{len(dilations)} dilations for {out_channels} output channels.')
         # Saved with the weights, which mean nothing under other dilations.
         self.register_buffer('dilations', dilations.to(self.weight.device))
-        register_branches(self, dilations)
+        register_plan(self, plan_by_output(dilations, in_channels, groups))
 
     @classmethod
     def from_conv(cls, conv, dilations):
@@ -84,28 +84,10 @@ class ICConv2d(nn.Conv2d):
             conv (nn.Conv2d): Odd square kernel, dilation 1.
             dilations (Tensor | Sequence): ``(d_h, d_w)`` of each output channel, (C_out, 2).
         """
-        new = cls(
-            conv.in_channels,
-            conv.out_channels,
-            conv.kernel_size,
-            conv.stride,
-            conv.padding,
-            conv.dilation,
-            conv.groups,
-            conv.bias is not None,
-            conv.padding_mode,
-            conv.weight.device,
-            conv.weight.dtype,
-            dilations=dilations,
-        )
-        with torch.no_grad():
-            new.weight.copy_(conv.weight)
-            if conv.bias is not None:
-                new.bias.copy_(conv.bias)
-        return new
+        return copy_parameters(conv, build_like(cls, conv, dilations=dilations))
 
     def forward(self, x):
-        return branch_conv2d(self, x)
+        return planned_conv2d(self, x)
 
     def extra_repr(self):
         runs = run_lengths(self.dilations.cpu()) if not self.dilations.is_meta else []
@@ -115,11 +97,8 @@ class ICConv2d(nn.Conv2d):
     def _load_from_state_dict(
         self, state_dict, prefix, metadata, strict, missing, unexpected, errors
     ):
-        # Raised here, since mmengine's loader only logs the errors of a non-strict load.
         name = prefix.rstrip('.')
-        saved = state_dict.get(f'{prefix}dilations')
-        if saved is not None and not self.dilations.is_meta:
-            check_same_dilations(saved, self.dilations, name)
+        check_saved_dilations(self, state_dict, prefix)
         weight = state_dict.get(f'{prefix}weight')
         if weight is not None and weight.shape[2:] != self.weight.shape[2:]:
             raise PatternError(
@@ -131,24 +110,4 @@ class ICConv2d(nn.Conv2d):
         super()._load_from_state_dict(
             state_dict, prefix, metadata, strict, missing, unexpected, errors
         )
-        # A plain network's checkpoint has no dilations and is welcome.
-        if saved is None and f'{prefix}dilations' in missing:
-            missing.remove(f'{prefix}dilations')
-
-
-def check_same_dilations(saved, built, name):
-    """Raise if a checkpoint was trained with other dilations than the network was built with."""
-    saved = saved.to(built.device)
-    if saved.shape == built.shape and torch.equal(saved, built):
-        return
-    told = f'{len(saved)} channels in the checkpoint, {len(built)} here'
-    if saved.shape == built.shape:
-        first = (saved != built).any(1).nonzero()[0].item()
-        told = (
-            f'channel {first} has dilation {tuple(saved[first].tolist())} in the checkpoint '
-            f'and {tuple(built[first].tolist())} in the network'
-        )
-    raise PatternError(
-        f'Layer {name!r}: the checkpoint was trained with another dilation pattern ({told}). '
-        'Build the network with the pattern file that the checkpoint was trained with.'
-    )
+        forgive_missing_dilations(prefix, missing)

@@ -53,7 +53,7 @@ def candidates(d_max, space='full'):
     pairs = [(h, w) for h in range(1, d_max + 1) for w in range(1, d_max + 1)]
     if space == '1d':
         pairs = [(h, w) for h, w in pairs if h == w]
-    return torch.tensor(sorted(pairs, key=lambda pair: (sum(pair), *pair)))
+    return torch.tensor(sorted(pairs, key=lambda pair: (sum(pair), *pair)), device='cpu')
 
 
 def search_dilations(weight, kernel_size=3, space='full', layout='sorted', criterion='response'):
@@ -191,8 +191,8 @@ def search_network(model, space='full', layout='sorted', scope='', meta=None, pr
         tuple[DilationPattern, list[LayerReport]]
 
     Raises:
-        ValueError: There is no such scope, it holds no supernet layers, or a layer's weights are unusable; the
-            message names the layer.
+        ValueError: There is no such scope, it holds no supernet layers, or a layer's weights are
+            unusable; the message names the layer.
     """
     layers, reports = {}, []
     modules = dict(model.named_modules())

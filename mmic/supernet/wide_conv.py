@@ -8,7 +8,7 @@ import torch
 from mmengine.logging import print_log
 from torch import nn
 
-from mmic.layers.base_conv import base_padding, check_base_conv
+from mmic.layers.base_conv import base_padding, build_like, check_base_conv, copy_parameters
 from mmic.pattern import is_integer
 
 
@@ -96,25 +96,11 @@ class WideConv2d(nn.Conv2d):
                 same function. False keeps the random initialisation over the whole kernel, as
                 the paper trains it. Defaults to True.
         """
-        new = cls(
-            conv.in_channels,
-            conv.out_channels,
-            conv.kernel_size,
-            conv.stride,
-            conv.padding,
-            conv.dilation,
-            conv.groups,
-            conv.bias is not None,
-            conv.padding_mode,
-            conv.weight.device,
-            conv.weight.dtype,
-            d_max=d_max,
-        )
+        new = build_like(cls, conv, d_max=d_max)
         if embed:
+            copy_parameters(conv, new)
             with torch.no_grad():
                 new.weight.copy_(embed_centre(conv.weight, new.kernel_size[0]))
-                if conv.bias is not None:
-                    new.bias.copy_(conv.bias)
         return new
 
     def extra_repr(self):

@@ -1,0 +1,180 @@
+"""PSConv: dilations on a fixed cycle over output and input channels.
+
+Li et al., "PSConv: Squeezing Feature Pyramid into One Compact Poly-Scale Convolutional
+Layer", ECCV 2020, section 3.2. Kernel (c, k), of output channel c and input channel k, has
+dilation ``D[c, k] = pattern[(k - c) mod t]``, anew in each group. The layer keeps one
+``weight`` of the plain convolution's shape.
+"""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from mmic.layers.base_conv import (
+    base_padding,
+    build_like,
+    check_base_conv,
+    copy_parameters,
+    dilated_padding,
+)
+from mmic.layers.branches import plan_by_kernel, planned_conv2d, register_plan
+from mmic.layers.saved_dilations import check_saved_dilations, forgive_missing_dilations
+from mmic.pattern import PatternError, check_range, is_integer
+
+AXES = ('both', 'input', 'output', 'group')
+FORMS = ('block', 'sum')
+
+
+def check_cycle(pattern):
+    """Return a cycle of dilations as a tuple of ints, or say what is wrong with it.
+
+    Raises:
+        PatternError: Empty, or not integers from 1 up.
+    """
+    pattern = tuple(pattern)
+    if not pattern:
+        raise PatternError('pattern: expected at least one dilation, got ().')
+    if not all(is_integer(rate) for rate in pattern):
+        raise PatternError(f'pattern: expected integers, got {pattern}.')
+    check_range(pattern, f'pattern {pattern}')
+    return pattern
+
+
+def dilation_matrix(pattern, in_channels, out_channels, groups=1, axes='both'):
+    """Dilation of each kernel (paper, section 3.2 and Figure 2).
+
+    Args:
+        pattern (Sequence[int]): The cycle, of length t.
+        in_channels (int): C_in.
+        out_channels (int): C_out.
+        groups (int): Defaults to 1.
+        axes (str): ``'both'``: ``pattern[(k - c) mod t]``; ``'input'``: ``pattern[k mod t]``;
+            ``'output'``: ``pattern[c mod t]`` (Table 5); c and k count within a group.
+            ``'group'``: ``pattern[j mod t]`` for group j, the rule for depthwise convolutions
+            (appendix A). Defaults to ``'both'``.
+
+    Returns:
+        Tensor: int64 of shape (C_out, C_in / groups).
+    """
+    inputs = torch.arange(in_channels // groups)
+    group = torch.arange(out_channels)[:, None] // (out_channels // groups)
+    local = torch.arange(out_channels)[:, None] % (out_channels // groups)
+    place = {'both': inputs - local, 'input': inputs, 'output': local, 'group': group}[axes]
+    matrix = torch.tensor(pattern)[place % len(pattern)]
+    return matrix.expand(out_channels, len(inputs)).contiguous()
+
+
+class PSConv2d(nn.Conv2d):
+    """Convolution whose kernels' dilations cycle over output and input channels.
+
+    Args:
+        in_channels (int): C_in.
+        out_channels (int): C_out.
+        kernel_size (int | tuple[int, int]): Odd and square, from 3 up.
+        stride (int | tuple[int, int]): Defaults to 1.
+        padding (int | tuple[int, int] | str): Of the undilated convolution. Defaults to 0.
+        dilation (int): Must be 1. Defaults to 1.
+        groups (int): Defaults to 1.
+        bias (bool): Defaults to True.
+        pattern (Sequence[int]): The cycle of dilations. Its order matters. Defaults to
+            (1, 2, 1, 4), the paper's.
+        axes (str): ``'both'``, ``'input'``, ``'output'`` or ``'group'``, see
+            ``dilation_matrix``. Defaults to ``'both'``.
+        form (str): ``'block'``: grouped convolutions on blocks of channels (appendix B), which
+            add up to the plain convolution's multiply-adds; ``'sum'``: one dense convolution a
+            dilation, the other kernels zeroed. The outputs are equal. Defaults to ``'block'``.
+
+    Raises:
+        PatternError: An impossible pattern, or one longer than the input channels of a group.
+        ValueError: A base convolution without dilations to choose, or an unknown option.
+
+    Shape:
+        Input (N, C_in, H, W), output (N, C_out, H', W') as of ``nn.Conv2d``.
+    """
+
+    def __init__(
+        self,
+        in_channels,
+        out_channels,
+        kernel_size,
+        stride=1,
+        padding=0,
+        dilation=1,
+        groups=1,
+        bias=True,
+        padding_mode='zeros',
+        device=None,
+        dtype=None,
+        *,
+        pattern=(1, 2, 1, 4),
+        axes='both',
+        form='block',
+    ):
+        check_base_conv(kernel_size, dilation, padding_mode)
+        pattern = check_cycle(pattern)
+        for label, value, known in (('axes', axes, AXES), ('form', form, FORMS)):
+            if value not in known:
+                raise ValueError(f'{label} must be one of {known}, got {value!r}.')
+        super().__init__(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride,
+            padding,
+            dilation,
+            groups,
+            bias,
+            device=device,
+            dtype=dtype,
+        )
+        depth = in_channels // groups
+        if axes in ('both', 'input') and depth < len(pattern):
+            raise PatternError(
+                f'a pattern of {len(pattern)} dilations needs at least as many input channels '
+                f"in each group, got {depth}. With few channels a group, choose axes='group': "
+                'one dilation a group, the rule for depthwise convolutions.'
+            )
+        self.pattern, self.axes, self.form = pattern, axes, form
+        rates = dilation_matrix(pattern, in_channels, out_channels, groups, axes)
+        # Saved with the weights, which mean nothing under other dilations.
+        self.register_buffer('dilations', rates.to(self.weight.device))
+        register_plan(self, plan_by_kernel(rates, groups))
+
+    @classmethod
+    def from_conv(cls, conv, pattern=(1, 2, 1, 4), axes='both', form='block'):
+        """Build the layer for a plain convolution, with its weights.
+
+        Args:
+            conv (nn.Conv2d): Odd square kernel, dilation 1.
+            pattern, axes, form: As of the class.
+        """
+        options = {'pattern': pattern, 'axes': axes, 'form': form}
+        return copy_parameters(conv, build_like(cls, conv, **options))
+
+    def forward(self, x):
+        return planned_conv2d(self, x) if self.form == 'block' else sum_conv2d(self, x)
+
+    def extra_repr(self):
+        return f'{super().extra_repr()}, pattern={self.pattern}, axes={self.axes}'
+
+    def _load_from_state_dict(
+        self, state_dict, prefix, metadata, strict, missing, unexpected, errors
+    ):
+        check_saved_dilations(self, state_dict, prefix)
+        super()._load_from_state_dict(
+            state_dict, prefix, metadata, strict, missing, unexpected, errors
+        )
+        forgive_missing_dilations(prefix, missing)
+
+
+def sum_conv2d(layer, x):
+    """Sum over dilations r of the convolution with the kernels of dilation r (Eq. 3)."""
+    padding = base_padding(layer.kernel_size, layer.padding)
+    total = None
+    for rate in sorted(set(layer.pattern)):
+        weight = layer.weight * (layer.dilations == rate)[:, :, None, None]
+        padded = dilated_padding(layer.kernel_size, padding, (rate, rate))
+        bias = layer.bias if total is None else None
+        output = F.conv2d(x, weight, bias, layer.stride, padded, rate, layer.groups)
+        total = output if total is None else total + output
+    return total
