@@ -78,10 +78,10 @@ def warn_uniform(reports, console):
     if names:
         console.print('Warning:', style='yellow', end=' ')
         console.print(
-            f'in {len(names)} of {len(reports)} layers the choice cannot be told from a uniform draw '
-            f'(chi-square test, p > {UNIFORM}): {", ".join(names)}. That is what EDO returns on an '
-            'untrained or barely trained supernet; in the published patterns of ResNet-50 26 to '
-            '66 % of the channels take (1, 1). Train the supernet longer, or start it from a '
+            f'in {len(names)} of {len(reports)} layers the choice cannot be told from a uniform '
+            f'draw (chi-square test, p > {UNIFORM}): {", ".join(names)}. That is what EDO returns '
+            'on an untrained or barely trained supernet; in the published patterns of ResNet-50 26 '
+            'to 66 % of the channels take (1, 1). Train the supernet longer, or start it from a '
             'trained plain network.'
         )
 

@@ -1,10 +1,16 @@
 """Registered models. Those on top of a host package say so when it is missing."""
 
-from mmic.layers import ICConv2d
-from mmic.models.backbones import ICMobileNetV2, ICResNet, ICResNeXt
+from mmic.models.backbones import ICMobileNetV2, ICResNet, ICResNeXt, PSResNet, PSResNeXt
 from mmic.models.builders import build_searched, build_supernet
-from mmic.registry import MODELS, register
+from mmic.models.convs import build_swapped
 
-register(MODELS)(ICConv2d)
-
-__all__ = ['ICMobileNetV2', 'ICResNeXt', 'ICResNet', 'build_searched', 'build_supernet']
+__all__ = [
+    'ICMobileNetV2',
+    'ICResNeXt',
+    'ICResNet',
+    'PSResNeXt',
+    'PSResNet',
+    'build_searched',
+    'build_supernet',
+    'build_swapped',
+]

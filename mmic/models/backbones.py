@@ -1,9 +1,10 @@
-"""Backbones of Inception Convolution, on top of mmdet's own classes.
+"""Backbones on top of mmdet's own classes, which they change in their constructors.
 
-Exactly one of ``d_max`` (the supernet) and ``pattern`` (the searched network) is given;
-every other argument is the mmdet class's.
+In the constructor, since the Runner wraps the model and builds the optimizer before any hook
+runs.
 """
 
+from mmic.models.convs import to_swapped
 from mmic.models.inception import to_searched, to_supernet
 from mmic.models.selection import is_3x3
 from mmic.registry import MODELS, register
@@ -21,9 +22,6 @@ def is_3x3_after_stem(name, conv):
 
 class InceptionMixin:
     """Makes a backbone an EDO supernet or a searched network in its constructor.
-
-    In the constructor, since the Runner wraps the model and builds the optimizer before any
-    hook runs.
 
     Args:
         d_max (int, optional): Build the supernet: every 3x3 kernel becomes ``2 d_max + 1``
@@ -55,6 +53,24 @@ class InceptionMixin:
             to_searched(self, pattern, rule)
 
 
+class PolyScaleMixin:
+    """Makes all 3x3 convolutions of a backbone PSConv in its constructor.
+
+    Args:
+        pattern (Sequence[int]): The cycle of dilations. Defaults to (1, 2, 1, 4).
+        axes (str): See ``mmic.layers.PSConv2d``. Defaults to ``'both'``.
+        *args, **kwargs: Of the mmdet class.
+
+    Raises:
+        PatternError: An impossible pattern, or one that a layer is too narrow for; the message
+            names the layer.
+    """
+
+    def __init__(self, *args, pattern=(1, 2, 1, 4), axes='both', **kwargs):
+        super().__init__(*args, **kwargs)
+        to_swapped(self, dict(type='PSConv2d', pattern=pattern, axes=axes))
+
+
 def _needs_host(name, reason):
     """What stands in the registry for a backbone whose host package is missing."""
 
@@ -72,6 +88,8 @@ except (ImportError, AssertionError) as error:
     ICResNet = _needs_host('ICResNet', error)
     ICResNeXt = _needs_host('ICResNeXt', error)
     ICMobileNetV2 = _needs_host('ICMobileNetV2', error)
+    PSResNet = _needs_host('PSResNet', error)
+    PSResNeXt = _needs_host('PSResNeXt', error)
 else:
 
     class ICResNet(InceptionMixin, ResNet):
@@ -83,6 +101,12 @@ else:
     class ICMobileNetV2(InceptionMixin, MobileNetV2):
         """mmdet's MobileNetV2 with Inception Convolution, or its EDO supernet."""
 
+    class PSResNet(PolyScaleMixin, ResNet):
+        """mmdet's ResNet with PSConv."""
 
-for backbone in (ICResNet, ICResNeXt, ICMobileNetV2):
+    class PSResNeXt(PolyScaleMixin, ResNeXt):
+        """mmdet's ResNeXt with PSConv."""
+
+
+for backbone in (ICResNet, ICResNeXt, ICMobileNetV2, PSResNet, PSResNeXt):
     register(MODELS)(backbone)

@@ -1,0 +1,203 @@
+"""DO-Conv: a convolution over-parameterised by a depthwise one, which fold into one kernel.
+
+Cao et al., "DO-Conv: Depthwise Over-parameterized Convolutional Layer", TIP 2022. With a
+kernel of M x N, ``W'[o, j, i] = sum over d of D[i, d, c] * W[o, j, d]`` (Eq. 3, kernel
+composition), where c is the input channel that output channel o reads as its j-th. Training
+sees W and D; ``fuse()`` leaves the plain convolution with W'.
+"""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from mmic.layers.base_conv import build_like, copy_parameters
+from mmic.pattern import is_integer
+
+INITS = ('identity', 'random')
+
+
+def stacked_identity(taps, d_mul):
+    """Identity blocks side by side as far as they fit, zeros behind (paper, section 4).
+
+    Returns:
+        Tensor: Shape (taps, d_mul).
+    """
+    blocks = torch.eye(taps).repeat(1, d_mul // taps)
+    return F.pad(blocks, (0, d_mul - blocks.shape[1]))
+
+
+def compose(weight, depthwise, groups, kernel_size):
+    """Fold W and D into one kernel, as a batched product over input channels.
+
+    Args:
+        weight (Tensor): W, (C_out, C_in / groups, d_mul).
+        depthwise (Tensor): D, (M * N, d_mul, C_in).
+        groups (int): Groups of the convolution.
+        kernel_size (tuple[int, int]): (M, N).
+
+    Returns:
+        Tensor: W', (C_out, C_in / groups, M, N).
+    """
+    out_channels, depth, d_mul = weight.shape
+    # (g, C_out / g, C_in / g, d_mul) -> (C_in, C_out / g, d_mul): each group meets its own D.
+    w = weight.reshape(groups, -1, depth, d_mul).transpose(1, 2).reshape(groups * depth, -1, d_mul)
+    kernel = torch.bmm(w, depthwise.permute(2, 1, 0))  # (C_in, C_out / g, M * N)
+    kernel = kernel.reshape(groups, depth, -1, kernel.shape[-1]).transpose(1, 2)
+    return kernel.reshape(out_channels, depth, *kernel_size)
+
+
+class DOConv2d(nn.Conv2d):
+    """Over-parameterised convolution ``W' = D o W`` with ``D = I + D'``.
+
+    D' starts at zero, so that the layer starts as the plain convolution, and weight decay pulls
+    D towards the identity. A plain checkpoint loads into W. A 1x1 convolution has nothing to
+    over-parameterise: registered for configs is a builder that makes it a plain one.
+
+    Args:
+        in_channels (int): C_in.
+        out_channels (int): C_out.
+        kernel_size (int | tuple[int, int]): (M, N), any but 1x1.
+        stride (int | tuple[int, int]): Defaults to 1.
+        padding (int | tuple[int, int] | str): Defaults to 0.
+        dilation (int | tuple[int, int]): Defaults to 1.
+        groups (int): Defaults to 1.
+        bias (bool): Defaults to True.
+        d_mul (int, optional): Depth multiplier, at least M * N. Defaults to None: M * N.
+        init (str): ``'identity'``, or ``'random'``: D itself starts from He's initialisation
+            and there is no identity in it (the paper's ablation). Defaults to ``'identity'``.
+
+    Attributes:
+        weight (Parameter): W, (C_out, C_in / groups, M, N), the plain shape, where d_mul is
+            M * N; else (C_out, C_in / groups, d_mul), with fan-in d_mul * C_in / groups.
+        depthwise (Parameter): D', or D for ``init='random'``, (M * N, d_mul, C_in).
+
+    Raises:
+        ValueError: A 1x1 kernel, d_mul below M * N, or an unknown option.
+
+    Shape:
+        Input (N, C_in, H, W), output (N, C_out, H', W') as of ``nn.Conv2d``.
+    """
+
+    def __init__(
+        self,
+        in_channels,
+        out_channels,
+        kernel_size,
+        stride=1,
+        padding=0,
+        dilation=1,
+        groups=1,
+        bias=True,
+        padding_mode='zeros',
+        device=None,
+        dtype=None,
+        *,
+        d_mul=None,
+        init='identity',
+    ):
+        super().__init__(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride,
+            padding,
+            dilation,
+            groups,
+            bias,
+            padding_mode,
+            device,
+            dtype,
+        )
+        taps = self.kernel_size[0] * self.kernel_size[1]
+        d_mul = taps if d_mul is None else d_mul
+        if taps == 1:
+            raise ValueError('a 1x1 convolution has nothing to over-parameterise.')
+        if not is_integer(d_mul) or d_mul < taps:
+            raise ValueError(
+                f'd_mul must be a whole number from {taps} up, the taps of the kernel; '
+                f'got {d_mul!r}.'
+            )
+        if init not in INITS:
+            raise ValueError(f'init must be one of {INITS}, got {init!r}.')
+        self.d_mul, self.init = d_mul, init
+        if d_mul != taps:
+            self.weight = nn.Parameter(self.weight.new_empty(*self.weight.shape[:2], d_mul))
+            nn.init.kaiming_uniform_(self.weight, a=5**0.5)
+        self.depthwise = nn.Parameter(self.weight.new_zeros(taps, d_mul, in_channels))
+        if init == 'random':
+            # He's initialisation; each column of D reads the M * N pixels of one channel.
+            nn.init.normal_(self.depthwise, std=(2 / taps) ** 0.5)
+
+    @classmethod
+    def from_conv(cls, conv, d_mul=None, init='identity'):
+        """Build the layer for a plain convolution, with its weights where d_mul is M * N.
+
+        Args:
+            conv (nn.Conv2d): Any but 1x1.
+            d_mul, init: As of the class.
+        """
+        return copy_parameters(conv, build_like(cls, conv, d_mul=d_mul, init=init))
+
+    def folded_weight(self):
+        """Return W', (C_out, C_in / groups, M, N), in float32 at least, with gradients."""
+        # Composed in half precision, the small D' would be lost beside the identity.
+        with torch.autocast(self.weight.device.type, enabled=False):
+            dtype = torch.promote_types(self.weight.dtype, torch.float32)
+            weight = self.weight.flatten(2).to(dtype)
+            depthwise = self.depthwise.to(dtype)
+            plain = self.d_mul == depthwise.shape[0]
+            if self.init == 'identity' and not plain:
+                identity = stacked_identity(*depthwise.shape[:2]).to(depthwise)
+                depthwise = depthwise + identity[:, :, None]
+            kernel = compose(weight, depthwise, self.groups, self.kernel_size)
+            if self.init == 'identity' and plain:
+                # W (I + D') = W + W D': exactly W at the start.
+                kernel = kernel + self.weight.to(dtype)
+        return kernel
+
+    def forward(self, x):
+        return self._conv_forward(x, self.folded_weight().to(self.weight.dtype), self.bias)
+
+    @torch.no_grad()
+    def fuse(self):
+        """Return the plain convolution that computes the same.
+
+        Raises:
+            ValueError: W or D is not finite.
+        """
+        kernel = self.folded_weight()
+        if not kernel.isfinite().all():
+            raise ValueError('the weights hold NaN or infinite values: training has diverged.')
+        plain = build_like(nn.Conv2d, self)
+        plain.weight.copy_(kernel)
+        if self.bias is not None:
+            plain.bias.copy_(self.bias)
+        plain.weight.requires_grad_(self.weight.requires_grad)
+        return plain.train(self.training)
+
+    def extra_repr(self):
+        return f'{super().extra_repr()}, d_mul={self.d_mul}'
+
+    def _load_from_state_dict(
+        self, state_dict, prefix, metadata, strict, missing, unexpected, errors
+    ):
+        name, weight = prefix.rstrip('.'), state_dict.get(f'{prefix}weight')
+        depthwise = state_dict.get(f'{prefix}depthwise')
+        if weight is not None and depthwise is None and self.d_mul != self.depthwise.shape[0]:
+            raise ValueError(
+                f'Layer {name!r}: a plain checkpoint loads into DO-Conv where d_mul is '
+                f'{self.depthwise.shape[0]}, the taps of the kernel; here it is {self.d_mul}.'
+            )
+        if depthwise is not None and depthwise.shape != self.depthwise.shape:
+            raise ValueError(
+                f'Layer {name!r}: D is {tuple(depthwise.shape)} in the checkpoint and '
+                f'{tuple(self.depthwise.shape)} here; was it trained with another d_mul?'
+            )
+        super()._load_from_state_dict(
+            state_dict, prefix, metadata, strict, missing, unexpected, errors
+        )
+        # A plain checkpoint has W alone; D' is then zero, the same function.
+        if weight is not None and depthwise is None and f'{prefix}depthwise' in missing:
+            missing.remove(f'{prefix}depthwise')
+            if self.init == 'identity':
+                nn.init.zeros_(self.depthwise)
