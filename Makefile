@@ -2,7 +2,9 @@
 STACK ?= current
 VENV ?= $(if $(filter current,$(STACK)),.venv,.venv-$(STACK))
 PYTHON ?=
-BASE_PYTHON := $(or $(PYTHON),$(firstword $(shell command -v python3.11 python3.10 python3 python)))
+# The first that starts: a version manager's stub may stand on the PATH without its Python.
+BASE_PYTHON := $(or $(PYTHON),$(shell for p in python3.11 python3.10 python3 python; do \
+    $$p -c '' 2>/dev/null && echo $$p && break; done))
 RUN := $(VENV)/bin/python
 
 .PHONY: help setup demo test lint format bench docs clean

@@ -51,8 +51,17 @@ def find_python(stack, wanted=None):
     )
 
 
-def check_machine(venv):
-    """Raise before the downloads for what would break hours or gigabytes later."""
+def check_machine(venv, python):
+    """Raise before the downloads for what would break gigabytes later."""
+    query = (
+        'import ensurepip, sysconfig, venv; from pathlib import Path; '
+        'exit(not (Path(sysconfig.get_paths()["include"]) / "Python.h").exists())'
+    )
+    if subprocess.run([python, '-c', query], capture_output=True).returncode:
+        raise SetupError(
+            f'{python} lacks its venv module or its headers (Python.h), and mmcv must be compiled. '
+            'Debian has them in python3-venv and python3-dev of the same version.'
+        )
     compiler = os.environ.get('CXX', 'g++')
     if not shutil.which(compiler):
         raise SetupError(
@@ -113,7 +122,9 @@ def install(python, stack, log):
     """Install every stage of the stack, mmcv compiled and its operators checked."""
     requirements = ROOT / 'requirements' / f'{stack}.txt'
     lock = requirements.with_suffix('.lock')
-    constraints = ['-c', str(lock)] if lock.exists() else []
+    # Of all stages, lest a dependency of an early one brings a version that a later one rules out.
+    constraints = ['-c', str(requirements)]
+    constraints += ['-c', str(lock)] if lock.exists() else []
     env = dict(os.environ, MMCV_WITH_OPS='1', PYTHONUNBUFFERED='1')
     # mmcv's build looks for ninja and the compiler's helpers on the PATH.
     env['PATH'] = f'{Path(python).parent}{os.pathsep}{env["PATH"]}'
@@ -181,7 +192,7 @@ def main():
         print(f'{venv} holds the {args.stack} stack already; nothing to do.')
         return
     base = find_python(args.stack, args.python)
-    check_machine(venv)
+    check_machine(venv, base)
     print(f'Installing the {args.stack} stack in {venv}: 5 minutes of downloads, and')
     print('7 to 8 minutes in which mmcv is compiled (on 2 cores; pip keeps the result).')
     subprocess.run([base, '-m', 'venv', str(venv)], check=True)
