@@ -104,7 +104,7 @@ def main():
     load_wide_weights(convs, state, args.checkpoint)
     meta = {'config': args.config, 'checkpoint': args.checkpoint}
     with Progress(console=console) as progress:
-        task = progress.add_task('EDO', total=len(convs))
+        task = progress.add_task('EDO', total=len(set(convs.values())))
         pattern, reports = search_network(
             model, args.space, args.layout, scope, meta, lambda _: progress.advance(task)
         )

@@ -64,7 +64,8 @@ def plan_by_kernel(rates, groups):
     """Plan a layer whose kernels have one dilation each: one term a dilation.
 
     Output channels that read a dilation from the same input channels form a block; blocks of
-    equal size form one grouped convolution.
+    equal size form one grouped convolution. Dilations that share no output channel share a term.
+    Each output channel must have all of the dilations, or each must have one.
 
     Args:
         rates (Tensor): Dilation of each kernel, on both axes, (C_out, C_in / groups).
@@ -87,6 +88,8 @@ def plan_by_kernel(rates, groups):
         for inputs, rows in readers.items():
             sizes.setdefault((len(rows), len(inputs)), []).append((rows, inputs))
         terms.append([_merge((rate, rate), same) for same in sizes.values()])
+    if all(len(set(row)) == 1 for row in table):
+        return [[block for term in terms for block in term]]
     return terms
 
 
@@ -235,19 +238,26 @@ def register_plan(layer, terms):
     layer.register_buffer('_index', index, persistent=False)
 
 
-def planned_conv2d(layer, x, weight=None):
+def take_channels(x, index):
+    """Gather channels and keep channels_last, which ``index_select`` over them forgets."""
+    if x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous():
+        return x.permute(0, 2, 3, 1).index_select(3, index).permute(0, 3, 1, 2)
+    return x.index_select(1, index)
+
+
+def planned_conv2d(layer, x, weight, bias):
     """Run a layer's plan.
 
     Args:
         layer (nn.Conv2d): After ``register_plan``.
         x (Tensor): Shape (N, C_in, H, W).
-        weight (Tensor, optional): Defaults to None: the layer's.
+        weight (Tensor): Of the layer's weight's shape.
+        bias (Tensor | None): Shape (C_out,).
 
     Returns:
         Tensor: Shape (N, C_out, H', W').
     """
-    plan, index, bias = layer._plan, layer._index, layer.bias
-    weight = layer.weight if weight is None else weight
+    plan, index = layer._plan, layer._index
     if plan.kernels is not None:
         weight = weight.flatten(0, 1).index_select(0, index[plan.kernels])  # (kernels, k, k)
     elif plan.rows is not None:
@@ -263,7 +273,7 @@ def planned_conv2d(layer, x, weight=None):
             if plan.kernels is not None:
                 kernel = kernel.unflatten(0, (rows, -1))  # (rows, C_in / groups, k, k)
             if piece.gather is not None:
-                part = x.index_select(1, index[piece.gather])
+                part = take_channels(x, index[piece.gather])
             elif kernel.shape[1] * piece.groups < layer.in_channels:
                 part = x[:, piece.inputs]
             else:
@@ -283,8 +293,8 @@ def planned_conv2d(layer, x, weight=None):
             )
         output = outputs[0] if len(outputs) == 1 else torch.cat(outputs, 1)
         if term.reorder is not None:
-            output = output.index_select(1, index[term.reorder])
+            output = take_channels(output, index[term.reorder])
             if bias is not None and total is None:
                 output = output + bias[:, None, None]
         total = output if total is None else total + output
-    return total if plan.unsort is None else total.index_select(1, index[plan.unsort])
+    return total if plan.unsort is None else take_channels(total, index[plan.unsort])

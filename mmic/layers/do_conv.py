@@ -138,25 +138,35 @@ class DOConv2d(nn.Conv2d):
         """
         return copy_parameters(conv, build_like(cls, conv, d_mul=d_mul, init=init))
 
-    def folded_weight(self):
-        """Return W', (C_out, C_in / groups, M, N), in float32 at least, with gradients."""
+    def folded_weight(self, weight=None):
+        """Return W', (C_out, C_in / groups, M, N), in float32 at least, with gradients.
+
+        Args:
+            weight (Tensor, optional): Another W. Defaults to None: the layer's.
+        """
+        weight = self.weight if weight is None else weight
         # Composed in half precision, the small D' would be lost beside the identity.
         with torch.autocast(self.weight.device.type, enabled=False):
-            dtype = torch.promote_types(self.weight.dtype, torch.float32)
-            weight = self.weight.flatten(2).to(dtype)
+            # torch.promote_types would do, but torch 2.1 cannot compile it.
+            dtype = torch.float64 if self.weight.dtype == torch.float64 else torch.float32
+            weight = weight.to(dtype)
             depthwise = self.depthwise.to(dtype)
             plain = self.d_mul == depthwise.shape[0]
             if self.init == 'identity' and not plain:
                 identity = stacked_identity(*depthwise.shape[:2]).to(depthwise)
                 depthwise = depthwise + identity[:, :, None]
-            kernel = compose(weight, depthwise, self.groups, self.kernel_size)
+            kernel = compose(weight.flatten(2), depthwise, self.groups, self.kernel_size)
             if self.init == 'identity' and plain:
                 # W (I + D') = W + W D': exactly W at the start.
-                kernel = kernel + self.weight.to(dtype)
+                kernel = kernel + weight
         return kernel
 
     def forward(self, x):
-        return self._conv_forward(x, self.folded_weight().to(self.weight.dtype), self.bias)
+        return self._conv_forward(x, self.weight, self.bias)
+
+    # Also called from outside with other weights, by mmcv's efficient_conv_bn_eval.
+    def _conv_forward(self, x, weight, bias):
+        return super()._conv_forward(x, self.folded_weight(weight).to(weight.dtype), bias)
 
     @torch.no_grad()
     def fuse(self):
@@ -196,8 +206,9 @@ class DOConv2d(nn.Conv2d):
         super()._load_from_state_dict(
             state_dict, prefix, metadata, strict, missing, unexpected, errors
         )
-        # A plain checkpoint has W alone; D' is then zero, the same function.
-        if weight is not None and depthwise is None and f'{prefix}depthwise' in missing:
+        # A plain checkpoint has W alone; D' is then zero, the same function. A random D would
+        # make another function of it, so there D is reported as missing.
+        missing_depthwise = f'{prefix}depthwise' in missing
+        if self.init == 'identity' and weight is not None and missing_depthwise:
             missing.remove(f'{prefix}depthwise')
-            if self.init == 'identity':
-                nn.init.zeros_(self.depthwise)
+            nn.init.zeros_(self.depthwise)

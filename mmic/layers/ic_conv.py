@@ -87,7 +87,11 @@ class ICConv2d(nn.Conv2d):
         return copy_parameters(conv, build_like(cls, conv, dilations=dilations))
 
     def forward(self, x):
-        return planned_conv2d(self, x)
+        return self._conv_forward(x, self.weight, self.bias)
+
+    # Also called from outside with other weights, by mmcv's efficient_conv_bn_eval.
+    def _conv_forward(self, x, weight, bias):
+        return planned_conv2d(self, x, weight, bias)
 
     def extra_repr(self):
         runs = run_lengths(self.dilations.cpu()) if not self.dilations.is_meta else []

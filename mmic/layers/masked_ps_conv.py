@@ -107,11 +107,15 @@ class MaskedPSConv2d(nn.Conv2d):
         return torch.kron(Binarize.apply(self.mask_outer), Binarize.apply(self.mask_inner))
 
     def forward(self, x):
+        return self._conv_forward(x, self.weight, self.bias)
+
+    # Also called from outside with other weights, by mmcv's efficient_conv_bn_eval.
+    def _conv_forward(self, x, weight, bias):
         mask, padding = self.mask()[:, :, None, None], base_padding(self.kernel_size, self.padding)
         outputs = []
         for rate, chosen in zip(self.rates, (1 - mask, mask)):
             padded = dilated_padding(self.kernel_size, padding, (rate, rate))
-            bias = None if outputs else self.bias
-            weight = self.weight * chosen
-            outputs.append(F.conv2d(x, weight, bias, self.stride, padded, rate, self.groups))
+            kernel = weight * chosen
+            outputs.append(F.conv2d(x, kernel, bias, self.stride, padded, rate, self.groups))
+            bias = None
         return outputs[0] + outputs[1]

@@ -56,11 +56,12 @@ def dilation_matrix(pattern, in_channels, out_channels, groups=1, axes='both'):
     Returns:
         Tensor: int64 of shape (C_out, C_in / groups).
     """
-    inputs = torch.arange(in_channels // groups)
-    group = torch.arange(out_channels)[:, None] // (out_channels // groups)
-    local = torch.arange(out_channels)[:, None] % (out_channels // groups)
+    # On the CPU where the default device is another, meta for example, which holds no values.
+    inputs = torch.arange(in_channels // groups, device='cpu')
+    outputs = torch.arange(out_channels, device='cpu')[:, None]
+    group, local = outputs // (out_channels // groups), outputs % (out_channels // groups)
     place = {'both': inputs - local, 'input': inputs, 'output': local, 'group': group}[axes]
-    matrix = torch.tensor(pattern)[place % len(pattern)]
+    matrix = torch.tensor(pattern, device='cpu')[place % len(pattern)]
     return matrix.expand(out_channels, len(inputs)).contiguous()
 
 
@@ -152,7 +153,12 @@ class PSConv2d(nn.Conv2d):
         return copy_parameters(conv, build_like(cls, conv, **options))
 
     def forward(self, x):
-        return planned_conv2d(self, x) if self.form == 'block' else sum_conv2d(self, x)
+        return self._conv_forward(x, self.weight, self.bias)
+
+    # Also called from outside with other weights, by mmcv's efficient_conv_bn_eval.
+    def _conv_forward(self, x, weight, bias):
+        run = planned_conv2d if self.form == 'block' else sum_conv2d
+        return run(self, x, weight, bias)
 
     def extra_repr(self):
         return f'{super().extra_repr()}, pattern={self.pattern}, axes={self.axes}'
@@ -167,14 +173,13 @@ class PSConv2d(nn.Conv2d):
         forgive_missing_dilations(prefix, missing)
 
 
-def sum_conv2d(layer, x):
+def sum_conv2d(layer, x, weight, bias):
     """Sum over dilations r of the convolution with the kernels of dilation r (Eq. 3)."""
     padding = base_padding(layer.kernel_size, layer.padding)
     total = None
     for rate in sorted(set(layer.pattern)):
-        weight = layer.weight * (layer.dilations == rate)[:, :, None, None]
+        chosen = weight * (layer.dilations == rate)[:, :, None, None]
         padded = dilated_padding(layer.kernel_size, padding, (rate, rate))
-        bias = layer.bias if total is None else None
-        output = F.conv2d(x, weight, bias, layer.stride, padded, rate, layer.groups)
-        total = output if total is None else total + output
+        output = F.conv2d(x, chosen, bias, layer.stride, padded, rate, layer.groups)
+        total, bias = (output if total is None else total + output), None
     return total

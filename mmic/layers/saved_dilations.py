@@ -27,8 +27,8 @@ def check_saved_dilations(layer, state_dict, prefix):
     if saved.shape == built.shape:
         first = (saved != built).any(1).nonzero()[0].item()
         told = (
-            f'channel {first} has dilation {tuple(saved[first].tolist())} in the checkpoint '
-            f'and {tuple(built[first].tolist())} in the network'
+            f'channel {first} has dilation {_shorten(saved[first])} in the checkpoint '
+            f'and {_shorten(built[first])} in the network'
         )
     raise PatternError(
         f'Layer {prefix.rstrip(".")!r}: the checkpoint was trained with another dilation pattern '
@@ -40,3 +40,9 @@ def forgive_missing_dilations(prefix, missing):
     """A plain network's checkpoint has no dilations and is welcome."""
     if f'{prefix}dilations' in missing:
         missing.remove(f'{prefix}dilations')
+
+
+def _shorten(dilations):
+    """Write a channel's dilations; PSConv has one for each of up to thousands of inputs."""
+    numbers = dilations.tolist()
+    return f'({", ".join(map(str, numbers[:8]))}{", ..." if len(numbers) > 8 else ""})'

@@ -11,7 +11,7 @@ from mmic.registry import MODELS, register
 
 
 @register(MODELS)
-def build_supernet(model, d_max, select=None):
+def build_supernet(model, d_max, select=None, **arguments):
     """Build a model and make it an EDO supernet.
 
     Args:
@@ -20,6 +20,8 @@ def build_supernet(model, d_max, select=None):
         select (str | Sequence[str], optional): Regular expressions on layer names; a layer is
             searched when one matches from the start of its name. Defaults to None: all 3x3
             convolutions.
+        **arguments: Go to the model, over its config's own: a detector adds ``train_cfg``,
+            ``test_cfg`` and ``num_classes`` to the config of its ``rpn_head``.
 
     Returns:
         nn.Module: The model; weights are random over the whole kernels until a checkpoint is
@@ -28,11 +30,11 @@ def build_supernet(model, d_max, select=None):
     Raises:
         ValueError: No layer is chosen, or one has no dilation to choose; the message names it.
     """
-    return to_supernet(MODELS.build(model), d_max, select)
+    return to_supernet(MODELS.build(dict(model, **arguments)), d_max, select)
 
 
 @register(MODELS)
-def build_searched(model, pattern, select=None):
+def build_searched(model, pattern, select=None, **arguments):
     """Build a model and give it a searched pattern.
 
     Args:
@@ -40,6 +42,8 @@ def build_searched(model, pattern, select=None):
         pattern (str): Pattern file.
         select (str | Sequence[str], optional): Layers that the pattern must cover. Defaults to
             None: those that the file names.
+        **arguments: Go to the model, over its config's own: a detector adds ``train_cfg``,
+            ``test_cfg`` and ``num_classes`` to the config of its ``rpn_head``.
 
     Returns:
         nn.Module: The model.
@@ -47,4 +51,4 @@ def build_searched(model, pattern, select=None):
     Raises:
         PatternError: The pattern is broken or is another network's.
     """
-    return to_searched(MODELS.build(model), pattern, select)
+    return to_searched(MODELS.build(dict(model, **arguments)), pattern, select)

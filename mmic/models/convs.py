@@ -35,8 +35,8 @@ def build_do_conv(
 
 
 def is_not_1x1(name, conv):
-    """DO-Conv's rule: every convolution but the 1x1 ones."""
-    return tuple(conv.kernel_size) != (1, 1)
+    """DO-Conv's rule: every convolution but the 1x1 ones; offsets as in ``is_3x3``."""
+    return tuple(conv.kernel_size) != (1, 1) and 'offset' not in name.rpartition('.')[2]
 
 
 def to_swapped(model, conv, select=None):
@@ -78,7 +78,7 @@ def to_swapped(model, conv, select=None):
 
 
 @register(MODELS)
-def build_swapped(model, conv, select=None):
+def build_swapped(model, conv, select=None, **arguments):
     """Build a model and replace its convolutions by another kind, weights kept.
 
     Args:
@@ -86,8 +86,10 @@ def build_swapped(model, conv, select=None):
             ``conv_cfg`` for example.
         conv (dict): See ``to_swapped``.
         select (str | Sequence[str], optional): See ``to_swapped``. Defaults to None.
+        **arguments: Go to the model, over its config's own: a detector adds ``train_cfg``,
+            ``test_cfg`` and ``num_classes`` to the config of its ``rpn_head``.
 
     Returns:
         nn.Module: The model.
     """
-    return to_swapped(MODELS.build(model), conv, select)
+    return to_swapped(MODELS.build(dict(model, **arguments)), conv, select)

@@ -39,7 +39,7 @@ def selector(select=None):
 
 
 def searched_convs(model, rule):
-    """The convolutions to search, by name, each once, checked.
+    """The convolutions to search, by name, each once under its first name, checked.
 
     Returns:
         dict[str, nn.Conv2d]: In network order.
@@ -47,11 +47,12 @@ def searched_convs(model, rule):
     Raises:
         ValueError: None is chosen, or one has no dilation to choose; the message names it.
     """
-    convs = {}
+    first, convs = {}, {}
     for name, conv in named_convs(model):
-        if rule(name, conv) and not any(conv is known for known in convs.values()):
-            check_base_conv(conv.kernel_size, conv.dilation, conv.padding_mode, name)
-            convs[name] = conv
+        known = first.setdefault(id(conv), name)
+        if rule(name, conv) and known not in convs:
+            check_base_conv(conv.kernel_size, conv.dilation, conv.padding_mode, known)
+            convs[known] = conv
     if not convs:
         raise ValueError('The choice of layers matches no convolution larger than 1x1.')
     return convs

@@ -24,11 +24,14 @@ def state_dict_of(checkpoint, path):
 
 
 def wide_convs(model, scope=''):
-    """The supernet layers of a model by full name, those below ``scope`` only."""
+    """The supernet layers of a model by full name, those below ``scope`` only.
+
+    A layer in several places, as in RTMDet's heads, stands under each of its names.
+    """
     prefix = f'{scope}.' if scope else ''
     return {
         name: module
-        for name, module in model.named_modules()
+        for name, module in model.named_modules(remove_duplicate=False)
         if isinstance(module, WideConv2d) and name.startswith(prefix)
     }
 
@@ -89,9 +92,11 @@ def searched_weights(state, convs, pattern, prefix=''):
     """
     if pattern.meta.get('layout') != 'position':
         raise ValueError('weights can be inherited under layout "position" only.')
-    searched = dict(state)
+    searched, first = dict(state), {}
     for name, conv in convs.items():
-        dilations = pattern.layers[name[len(prefix) :]].dilations
+        # The pattern has a shared layer under its first name.
+        known = first.setdefault(id(conv), name)
+        dilations = pattern.layers[known[len(prefix) :]].dilations
         weight = state[f'{name}.weight']
         taps = sample_taps(weight, dilations, conv.base_kernel_size)
         searched[f'{name}.weight'] = taps.contiguous()

@@ -1,0 +1,67 @@
+"""Draw what a checkpoint's weights tell: PSConv's scale allocation, or DO-Conv's |W' - W| maps."""
+
+import argparse
+import sys
+
+from mmengine.registry import MODELS
+
+from mmic.analysis.weights import (
+    KINDS,
+    layers_of,
+    load_layers,
+    measure,
+    plot_kernel_changes,
+    plot_scale_allocation,
+)
+from mmic.compat import read_checkpoint
+from mmic.engine.config import add_config_arguments, read_config
+from mmic.files import check_new, write_file
+from mmic.search.checkpoint import state_dict_of
+
+PLOTS = {'psconv': plot_scale_allocation, 'doconv': plot_kernel_changes}
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_config_arguments(parser)
+    parser.add_argument('checkpoint', help="checkpoint of the config's network")
+    parser.add_argument('--out', required=True, metavar='PNG', help='picture to write')
+    parser.add_argument(
+        '--kind', choices=sorted(KINDS), help='default: the kind that the network has layers of'
+    )
+    parser.add_argument('--overwrite', action='store_true', help='replace an existing picture')
+    parser.add_argument(
+        '--trust-checkpoint',
+        action='store_true',
+        help='unpickle whatever the checkpoint holds; for files you made yourself',
+    )
+    return parser.parse_args()
+
+
+def kind_of(model):
+    """The first kind that a network has layers of."""
+    for kind, layer in KINDS.items():
+        if any(isinstance(module, layer) for module in model.modules()):
+            return kind
+    names = ' or '.join(layer.__name__ for layer in KINDS.values())
+    raise ValueError(f'the network has no {names} layers.')
+
+
+def main():
+    args = parse_args()
+    check_new(args.out, args.overwrite)
+    model = MODELS.build(read_config(args).model)
+    kind = args.kind or kind_of(model)
+    layers = layers_of(model, kind)
+    checkpoint = read_checkpoint(args.checkpoint, args.trust_checkpoint)
+    load_layers(model, layers, state_dict_of(checkpoint, args.checkpoint), args.checkpoint)
+    found = measure(layers, kind)
+    write_file(args.out, lambda name: PLOTS[kind](found, name), args.overwrite)
+    print(f'Drew {len(found)} layers\nWrote {args.out}')
+
+
+if __name__ == '__main__':
+    try:
+        main()
+    except (ValueError, OSError) as error:
+        sys.exit(f'plot_weights: {error}')
