@@ -1,7 +1,9 @@
 """Everything that differs between the two dependency stacks."""
 
+import inspect
 import pickle
 import re
+import warnings
 
 import torch
 from mmengine.logging import print_log
@@ -93,3 +95,31 @@ def _load(path, trust):
             level=30,
         )
         return torch.load(path, map_location='cpu', weights_only=False)
+
+
+def onnx_export(model, image, path, input_names, output_names):
+    """Export by tracing, the exporter that both stacks have.
+
+    Args:
+        model (nn.Module): In eval mode.
+        image (Tensor): An input.
+        path (str): The file to write.
+        input_names (list[str]): Of the file.
+        output_names (list[str]): Of the file.
+    """
+    # From torch 2.9 on another exporter is the default; it needs onnxscript.
+    by_tracing = {}
+    if 'dynamo' in inspect.signature(torch.onnx.export).parameters:
+        by_tracing['dynamo'] = False
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', category=DeprecationWarning)
+        warnings.filterwarnings('ignore', category=torch.jit.TracerWarning)
+        torch.onnx.export(
+            model,
+            (image,),
+            path,
+            input_names=input_names,
+            output_names=output_names,
+            opset_version=17,
+            **by_tracing,
+        )

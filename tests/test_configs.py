@@ -12,7 +12,7 @@ import yaml
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import MODELS, DefaultScope
 
-from mmic.layers import ICConv2d
+from mmic.layers import DOConv2d, ICConv2d, PSConv2d
 from mmic.models.backbones import is_3x3_after_stem
 from mmic.models.selection import searched_convs, selector
 from mmic.pattern import DilationPattern, LayerPattern
@@ -28,14 +28,16 @@ CONFIGS = sorted(
 )
 METHOD = [name for name in CONFIGS if name.startswith('ic_conv/')]
 CHANGED = [name for name in METHOD if '_ic-' in name]
+SWAPPED = [name for name in CONFIGS if re.search('_(ps|do)-', name)]
+PLAIN = [name for name in CONFIGS if not re.search('_(ic|ps|do)-', name)]
 METAFILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob('metafile.yml'))
 
 
 def kind(node):
-    """Bare type of a config node that mmic builds with ``d_max`` or ``pattern``, else ''."""
+    """Bare type of a config node that mmic builds, else ''; a ``conv_cfg`` is one of its own."""
     name = node.get('type', '')
     name = name.rpartition('.')[2] if isinstance(name, str) else ''
-    return name if name.startswith('IC') or name in ('build_supernet', 'build_searched') else ''
+    return name if name.startswith(('IC', 'PS', 'DO', 'build_')) else ''
 
 
 def nodes(cfg):
@@ -61,10 +63,14 @@ def plain_form(cfg):
     name = kind(cfg)
     if name.startswith('build_'):
         return plain_form(cfg['model'])
-    plain = {key: plain_form(value) for key, value in cfg.items()}
+    plain = {
+        key: plain_form(value)
+        for key, value in cfg.items()
+        if not (key == 'conv_cfg' and value and kind(value))
+    }
     if name:
         plain['type'] = f'mmdet.{name[2:]}'
-        for key in ('d_max', 'pattern', 'search_stem'):
+        for key in ('d_max', 'pattern', 'search_stem', 'axes'):
             plain.pop(key, None)
     return plain
 
@@ -115,10 +121,12 @@ def shapes(model):
 
 def test_configs_are_found():
     assert len(METHOD) == 12
+    assert len([name for name in SWAPPED if name.startswith('psconv/')]) == 6
+    assert len([name for name in SWAPPED if name.startswith('do_conv/')]) == 2
     assert any(name.startswith('toy/') for name in CONFIGS)
 
 
-@pytest.mark.parametrize('name', [name for name in CONFIGS if '_ic-' not in name])
+@pytest.mark.parametrize('name', PLAIN)
 def test_plain_model_builds(name):
     cfg = load(name)
     model = build(cfg.model, cfg.default_scope, 'meta')
@@ -153,6 +161,34 @@ def test_searched_model_builds_with_the_plain_parameters(name, tmp_path):
         assert count == sum(parameter.numel() for parameter in plain.parameters())
 
 
+@pytest.mark.parametrize('name', SWAPPED)
+def test_swapped_model_builds_with_the_plain_weights(name):
+    cfg = load(name)
+    model = build(cfg.model, cfg.default_scope, 'meta')
+    plain = build(plain_form(cfg.model), cfg.default_scope, 'meta')
+    expected, changed = shapes(plain), set()
+    for layer, conv in model.named_modules():
+        if isinstance(conv, PSConv2d):
+            expected[f'{layer}.dilations'] = tuple(conv.weight.shape[:2])
+        elif isinstance(conv, DOConv2d):
+            taps = conv.kernel_size[0] * conv.kernel_size[1]
+            expected[f'{layer}.depthwise'] = (taps, taps, conv.in_channels)
+        else:
+            continue
+        changed.add(layer)
+    assert shapes(model) == expected
+    # What the name says is changed throughout, the 7x7 stem by DO-Conv alone; nothing else is.
+    parts = {'backbone': True, 'neck': '-fpn' in name, 'rpn_head': '-rpn' in name}
+    sizes = [(3, 3)] if name.startswith('psconv/') else [(3, 3), (7, 7)]
+    assert changed == {
+        layer
+        for layer, conv in plain.named_modules()
+        if isinstance(conv, torch.nn.Conv2d)
+        and conv.kernel_size in sizes
+        and parts.get(layer.split('.')[0])
+    }
+
+
 @pytest.mark.parametrize('name', CONFIGS)
 def test_name_says_what_the_config_holds(name):
     stem = Path(name).stem
@@ -162,7 +198,7 @@ def test_name_says_what_the_config_holds(name):
     assert re.fullmatch(f'{part}(_{part}){{2,}}', stem)
     assert cfg.model.type.lower().startswith(stem.partition('_')[0].replace('-', '')[:6])
     changed = changed_nodes(cfg.model)
-    assert bool(changed) == ('_ic-' in stem)
+    assert bool(changed) == (name not in PLAIN)
     for node in changed:
         assert ('d_max' in node) == ('-supernet_' in stem)
         kernel = re.search(r'-k(\d+)[-_]', stem)
@@ -186,6 +222,28 @@ def test_schedule_is_the_papers(name):
     assert (warm_up.type, warm_up.by_epoch, warm_up.end) == ('LinearLR', False, 500)
     assert (steps.milestones, steps.gamma, steps.end) == ([8, 11], 0.1, 13)
     assert cfg.train_cfg.max_epochs == 13
+
+
+@pytest.mark.parametrize('name', [n for n in CONFIGS if n.startswith(('psconv/', 'do_conv/'))])
+def test_schedule_is_mmdets_1x(name):
+    cfg = load(name)
+    plain = Config.fromfile(ROOT / 'do_conv' / 'faster-rcnn_r50_fpn_1x_coco.py')
+    for key in ('optim_wrapper', 'param_scheduler', 'train_cfg', 'auto_scale_lr'):
+        assert cfg[key] == plain[key]
+    _, steps = cfg.param_scheduler
+    assert (steps.milestones, steps.end, cfg.train_cfg.max_epochs) == ([8, 11], 12, 12)
+    assert cfg.optim_wrapper.optimizer.lr / cfg.auto_scale_lr.base_batch_size == 0.00125
+
+
+@pytest.mark.parametrize('name', SWAPPED)
+def test_swapped_config_differs_from_the_plain_one_in_the_convolutions_only(name):
+    ours = load_once(name).to_dict()
+    plain = load_once(re.sub('(?<=_)(ps|do)-', '', name).replace('-rpn', '')).to_dict()
+    assert ours.pop('custom_imports') == dict(imports=['mmic'], allow_failed_imports=False)
+    if name.startswith('psconv/'):
+        backbone = plain['model']['backbone']
+        backbone['type'] = f'mmdet.{backbone["type"]}'
+    assert plain_form(ours) == plain
 
 
 @pytest.mark.parametrize('name', CHANGED)
@@ -220,14 +278,17 @@ def test_metafile_lists_the_configs_of_its_folder(name):
         assert model['Metadata']['Epochs'] == cfg.train_cfg.max_epochs
 
 
-def test_readme_counts_the_parameters_of_each_config():
-    page = (ROOT / 'ic_conv' / 'README.md').read_text()
+@pytest.mark.parametrize('folder', ['ic_conv', 'psconv', 'do_conv'])
+def test_readme_counts_the_parameters_of_each_config(folder):
+    page = (ROOT / folder / 'README.md').read_text()
     told = dict(re.findall(r'\]\(([\w.-]+\.py)\) \| ([\d.]+) M \|', page))
-    assert sorted(told) == [Path(name).name for name in METHOD]
-    for name in METHOD:
+    names = [name for name in CONFIGS if name.startswith(f'{folder}/')]
+    assert sorted(told) == [Path(name).name for name in names]
+    for name in names:
         cfg = load(name)
         # A searched network has the plain one's parameters, as tested above.
-        model = cfg.model if '-supernet_' in name else plain_form(cfg.model)
+        searched = '_ic-' in name and '-supernet_' not in name
+        model = plain_form(cfg.model) if searched else cfg.model
         parameters = build(model, cfg.default_scope, 'meta').parameters()
         count = sum(parameter.numel() for parameter in parameters)
         assert told[Path(name).name] == f'{count / 1e6:.2f}', name

@@ -1,0 +1,180 @@
+"""Fuse a trained network for inference, check it, and write its weights and an ONNX file.
+
+The random image that everything is checked on stands for a normalised one.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+from mmengine.registry import MODELS
+from rich.console import Console
+from torch import nn
+
+from mmic.compat import read_checkpoint
+from mmic.deploy import export_onnx, fuse, relative_difference, run_onnx
+from mmic.engine.config import add_config_arguments, read_config
+from mmic.files import check_new, write_file
+from mmic.search.checkpoint import state_dict_of
+from mmic.version import __version__
+
+# Largest difference of outputs, relative to the largest value, that rounding explains.
+TOLERANCE = 1e-4
+# Heads that take the features of backbone and neck.
+HEADS = ('rpn_head', 'bbox_head', 'mask_head', 'decode_head', 'auxiliary_head', 'head')
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
+    add_config_arguments(parser)
+    parser.add_argument('checkpoint', help='checkpoint of the trained network')
+    parser.add_argument('--out', required=True, metavar='DIR', help='folder to write to')
+    parser.add_argument(
+        '--keep-bn',
+        action='store_true',
+        help='keep batch normalisation: the weights of a DO-Conv network then load into the plain '
+        'one',
+    )
+    parser.add_argument(
+        '--onnx', action='store_true', help='also write model.onnx, and check it with onnxruntime'
+    )
+    parser.add_argument(
+        '--scope',
+        metavar='NAME',
+        help='part of the model that the ONNX file holds; it must take an image; default: '
+        'backbone, or the whole model where it has none',
+    )
+    parser.add_argument(
+        '--shape',
+        type=int,
+        nargs=2,
+        default=(224, 224),
+        metavar=('HEIGHT', 'WIDTH'),
+        help='size of the image to check on, and of the input of the ONNX file; default: 224 224',
+    )
+    parser.add_argument('--overwrite', action='store_true', help='replace existing files')
+    parser.add_argument(
+        '--trust-checkpoint',
+        action='store_true',
+        help='unpickle whatever the checkpoint holds; for files you made yourself',
+    )
+    args = parser.parse_args()
+    if min(args.shape) < 1:
+        parser.error(f'--shape takes two sizes from 1 up, got {args.shape}')
+    return args
+
+
+def load_strictly(model, state, path):
+    """Load a checkpoint; raise ``ValueError`` where it is not exactly this network's."""
+    try:
+        result = model.load_state_dict(state, strict=False)
+    except RuntimeError as error:  # shapes differ
+        raise ValueError(f'{path} does not fit the network of the config: {error}') from None
+    for keys, told in (
+        (result.missing_keys, 'lacks'),
+        (result.unexpected_keys, 'has, and the network of the config has not,'),
+    ):
+        if keys:
+            more = f' and {len(keys) - 5} more' if len(keys) > 5 else ''
+            raise ValueError(f'{path} {told} {", ".join(keys[:5])}{more}. Is it of this config?')
+
+
+@torch.no_grad()
+def compare(model, fused, image, console):
+    """Print how far the fused network's outputs are from the network's."""
+    if hasattr(model, 'extract_feat'):
+        features, fused_features = model.extract_feat(image), fused.extract_feat(image)
+    else:
+        features, fused_features = model(image), fused(image)
+    differences = {'features': relative_difference(features, fused_features)}
+    for name in HEADS:
+        head = getattr(model, name, None)
+        if not isinstance(head, nn.Module):
+            continue
+        try:
+            expected = head(features)
+        # Heads that take more than features, of transformers for example.
+        except Exception:
+            console.print(f'{name} takes more than features and is not compared')
+            continue
+        differences[name] = relative_difference(expected, getattr(fused, name)(features))
+    for name, difference in differences.items():
+        console.print(f'Largest relative difference of {name}: {difference:.1e}')
+        if difference > TOLERANCE:
+            raise ValueError(f'the fused network differs in {name} by more than {TOLERANCE}.')
+
+
+def part_of(model, scope):
+    """The part of a model that is exported, and its name."""
+    if scope is None:
+        scope = 'backbone' if hasattr(model, 'backbone') else ''
+    try:
+        return model.get_submodule(scope), scope or 'model'
+    except AttributeError:
+        names = ', '.join(name for name, _ in model.named_children())
+        raise ValueError(f'--scope: the model has no {scope!r}; it has {names}.') from None
+
+
+def write_onnx(part, image, path, overwrite, console):
+    """Write and check an ONNX file; it is kept only where it agrees."""
+
+    def write(name):
+        export_onnx(part, image, name)
+        with torch.no_grad():
+            difference = relative_difference(part(image), run_onnx(name, image))
+        console.print(f'Largest relative difference of the ONNX file: {difference:.1e}')
+        if difference > TOLERANCE:
+            raise ValueError(f'the ONNX file differs by more than {TOLERANCE} and is not kept.')
+
+    write_file(path, write, overwrite)
+
+
+def main():
+    args = parse_args()
+    # Names of files and layers are printed as they are, brackets included.
+    console = Console(soft_wrap=True, markup=False)
+    weights, onnx = Path(args.out) / 'fused.pth', Path(args.out) / 'model.onnx'
+    for path in (weights, onnx) if args.onnx else (weights,):
+        check_new(path, args.overwrite)
+    cfg = read_config(args)
+    console.print(f'Building the model of {args.config}')
+    model = MODELS.build(cfg.model)
+    console.print(f'Reading {args.checkpoint}')
+    checkpoint = read_checkpoint(args.checkpoint, args.trust_checkpoint)
+    load_strictly(model, state_dict_of(checkpoint, args.checkpoint), args.checkpoint)
+    model.eval()
+    console.print('Fusing')
+    fused = fuse(model, fold_bn=not args.keep_bn)
+    first = next(module for module in model.modules() if isinstance(module, nn.Conv2d))
+    image = torch.randn(1, first.in_channels, *args.shape)
+    compare(model, fused, image, console)
+    if args.onnx:
+        part, name = part_of(fused, args.scope)
+        write_onnx(part, image, onnx, args.overwrite, console)
+        height, width = args.shape
+        console.print(f'Wrote {onnx}: {name}, images of {height} x {width}')
+    meta = {
+        'config': args.config,
+        'checkpoint': args.checkpoint,
+        'mmic_version': __version__,
+        'fold_bn': not args.keep_bn,
+    }
+    # MMDetection's inference reads the names of the classes there.
+    saved = checkpoint.get('meta') if isinstance(checkpoint.get('meta'), dict) else {}
+    if 'dataset_meta' in saved:
+        meta['dataset_meta'] = saved['dataset_meta']
+    content = {'state_dict': fused.state_dict(), 'meta': meta}
+    write_file(weights, lambda name: torch.save(content, name), args.overwrite)
+    console.print(
+        f'Wrote {weights}. Use it: model = MODELS.build(cfg.model), '
+        f'model = mmic.deploy.fuse(model{", fold_bn=False" if args.keep_bn else ""}), then load '
+        "the file's state_dict"
+    )
+
+
+if __name__ == '__main__':
+    try:
+        main()
+    except (ValueError, OSError, ImportError) as error:
+        sys.exit(f'deploy: {error}')
