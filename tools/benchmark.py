@@ -1,6 +1,7 @@
 """Measure speed as ratios to the plain convolution, in one process, interleaved, medians."""
 
 import argparse
+import statistics
 
 import torch
 from rich.console import Console
@@ -8,7 +9,7 @@ from rich.table import Table
 from torch import nn
 
 from mmic.analysis.benchmark import extra_memory, forward, forward_backward, interleaved_medians
-from mmic.layers import ICConv2d
+from mmic.layers import DOConv2d, ICConv2d, PSConv2d
 from mmic.search.edo import search_dilations
 from mmic.supernet import WideConv2d
 
@@ -18,37 +19,51 @@ SHAPES = [(64, 128), (128, 64), (256, 32), (512, 16)]
 RESNET101 = [(64, 3), (128, 4), (256, 23), (512, 3)]
 
 
+def make_layers(channels):
+    """The layers to time, by name, the plain convolution first; all hold its weights."""
+    generator = torch.Generator().manual_seed(0)
+    # As published patterns have it: about half the channels keep dilation (1, 1).
+    dilations = torch.randint(1, 5, (channels, 2), generator=generator)
+    dilations[: channels // 2] = 1
+    dilations = torch.tensor(sorted(dilations.tolist()))
+    plain = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+    dilated = nn.Conv2d(channels, channels, 3, padding=2, dilation=2, bias=False)
+    do_conv = DOConv2d.from_conv(plain)
+    return {
+        'plain': plain,
+        'dilation 2': dilated,
+        'IC': ICConv2d.from_conv(plain, dilations),
+        'PS, block form': PSConv2d.from_conv(plain),
+        'PS, sum form': PSConv2d.from_conv(plain, form='sum'),
+        'DO': do_conv,
+        'DO, fused': do_conv.fuse(),
+        '9x9': WideConv2d.from_conv(plain, 4),
+    }
+
+
 def bench_layers(args, console):
-    """IC-Conv and the dense supernet convolution against nn.Conv2d of the same shape."""
-    table = Table(title='Layers: time as a ratio to nn.Conv2d of the same shape')
-    table.add_column('shape (N, C, H, W)')
-    for column in ('IC forward', 'IC fwd + bwd', '9x9 forward', '9x9 fwd + bwd'):
-        table.add_column(column, justify='right')
-    for channels, side in SHAPES:
-        generator = torch.Generator().manual_seed(0)
-        # As published patterns have it: about half the channels keep dilation (1, 1).
-        dilations = torch.randint(1, 5, (channels, 2), generator=generator)
-        dilations[: channels // 2] = 1
-        dilations = torch.tensor(sorted(dilations.tolist()))
-        plain = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        layers = {
-            'plain': plain,
-            'IC': ICConv2d.from_conv(plain, dilations),
-            '9x9': WideConv2d.from_conv(plain, 4),
-        }
-        x = torch.randn(2, channels, side, side).to(memory_format=torch.channels_last)
-        cells = []
-        medians = {}
-        for kind, run in (('fwd', forward), ('both', forward_backward)):
+    """Each layer against nn.Conv2d of the same shape, inference and training step."""
+    formats = {'contiguous': torch.contiguous_format, 'channels_last': torch.channels_last}
+    layout = formats[args.layout]
+    for kind, run in (('forward', forward), ('forward + backward', forward_backward)):
+        table = Table(title=f'{kind}, {args.layout}: time as a ratio to nn.Conv2d')
+        table.add_column('layer')
+        rows = {}
+        for channels, side in SHAPES:
+            table.add_column(str((2, channels, side, side)), justify='right')
+            x = torch.randn(2, channels, side, side).to(memory_format=layout)
             functions = {
-                name: run(layer.to(memory_format=torch.channels_last), x)
-                for name, layer in layers.items()
+                name: run(layer.to(memory_format=layout), x)
+                for name, layer in make_layers(channels).items()
             }
-            medians[kind] = interleaved_medians(functions, args.repeats)
-        for name in ('IC', '9x9'):
-            cells += [f'{medians[k][name] / medians[k]["plain"]:.2f}' for k in ('fwd', 'both')]
-        table.add_row(str((2, channels, side, side)), *cells)
-    console.print(table)
+            medians = interleaved_medians(functions, args.repeats)
+            for name, seconds in medians.items():
+                rows.setdefault(name, []).append(seconds / medians['plain'])
+        table.add_column('geometric mean', justify='right')
+        for name, ratios in rows.items():
+            mean = statistics.geometric_mean(ratios)
+            table.add_row(name, *(f'{ratio:.2f}' for ratio in [*ratios, mean]))
+        console.print(table)
 
 
 def bench_search(args, console):
@@ -84,6 +99,12 @@ def main():
     )
     parser.add_argument('--repeats', type=int, default=20, help='timed rounds; default: 20')
     parser.add_argument('--threads', type=int, help="torch's threads; default: torch's choice")
+    parser.add_argument(
+        '--layout',
+        choices=['contiguous', 'channels_last'],
+        default='channels_last',
+        help="memory layout of the layers' benchmark; default: channels_last",
+    )
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)

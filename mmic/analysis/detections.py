@@ -43,7 +43,9 @@ def plot_detections(images, columns, classes, colours, path):
             if row == 0:
                 axis.set_title(title)
             for box, label, score in detections[row]:
-                draw_box(axis, box, classes[label], score, [value / 255 for value in colours[label]])
+                draw_box(
+                    axis, box, classes[label], score, [value / 255 for value in colours[label]]
+                )
     figure.savefig(path, dpi=110)
     plt.close(figure)
 

@@ -64,8 +64,8 @@ def fuse(model, fold_bn=True):
     refuse_supernet(model)
     fused = copy.deepcopy(model)
     fused.eval()  # MMDetection's backbones return nothing here
-    for name, module in fused.named_modules():
-        _switch_off_efficient_bn(name, module)
+    for module in fused.modules():
+        _switch_off_efficient_bn(module)
     parts = [Calls(prefix, graph) for prefix, graph in trace(copy.deepcopy(fused))]
     read = set().union(*(calls.read for calls in parts))
 
@@ -88,16 +88,10 @@ def fuse(model, fold_bn=True):
     return swap_convs(fused, arrange, replaceable(DILATED))
 
 
-def _switch_off_efficient_bn(name, module):
+def _switch_off_efficient_bn(module):
     """Switch off mmcv's own way around batch norm, which is the same in eval mode."""
-    if getattr(module, 'efficient_conv_bn_eval_forward', None) is None:
-        return
-    if not _is_plain(module.conv):
-        raise ValueError(
-            f'Module {name!r} has efficient_conv_bn_eval, which computes a plain convolution with '
-            f'the weights of its {type(module.conv).__name__}; switch it off.'
-        )
-    module.efficient_conv_bn_eval_forward = None
+    if getattr(module, 'efficient_conv_bn_eval_forward', None) is not None:
+        module.efficient_conv_bn_eval_forward = None
 
 
 def _fold_do(name, conv):
