@@ -46,6 +46,8 @@ def plot_detections(images, columns, classes, colours, path):
                 draw_box(
                     axis, box, classes[label], score, [value / 255 for value in colours[label]]
                 )
+            # A box that reaches over the border would shrink its picture.
+            axis.set(xlim=(-0.5, pixels.width - 0.5), ylim=(pixels.height - 0.5, -0.5))
     figure.savefig(path, dpi=110)
     plt.close(figure)
 
@@ -61,5 +63,6 @@ def draw_box(axis, box, name, score, colour):
         fontsize=6.5,
         color='white',
         verticalalignment='bottom',
+        clip_on=True,
         bbox=dict(facecolor=colour, edgecolor='none', pad=0.8, alpha=0.85),
     )
