@@ -22,7 +22,9 @@ from mmic.layers.saved_dilations import check_saved_dilations, forgive_missing_d
 from mmic.pattern import PatternError, check_range, is_integer
 
 AXES = ('both', 'input', 'output', 'group')
-FORMS = ('block', 'sum')
+FORMS = ('block', 'sum', 'auto')
+# Up to here the sum form is the faster one for inference on a CPU (docs/benchmarks.md).
+FEW_CHANNELS = 64
 
 
 def check_cycle(pattern):
@@ -83,7 +85,10 @@ class PSConv2d(nn.Conv2d):
             ``dilation_matrix``. Defaults to ``'both'``.
         form (str): ``'block'``: grouped convolutions on blocks of channels (appendix B), which
             add up to the plain convolution's multiply-adds; ``'sum'``: one dense convolution a
-            dilation, the other kernels zeroed. The outputs are equal. Defaults to ``'block'``.
+            dilation, the other kernels zeroed; ``'auto'``: the faster of the two as measured on a
+            CPU, sum form for inference on up to 64 channels without groups, block form
+            otherwise. The outputs are equal. Defaults to ``'block'``, which alone keeps the
+            multiply-adds everywhere.
 
     Raises:
         PatternError: An impossible pattern, or one longer than the input channels of a group.
@@ -157,7 +162,9 @@ class PSConv2d(nn.Conv2d):
 
     # Also called from outside with other weights, by mmcv's efficient_conv_bn_eval.
     def _conv_forward(self, x, weight, bias):
-        run = planned_conv2d if self.form == 'block' else sum_conv2d
+        few = self.groups == 1 and self.in_channels <= FEW_CHANNELS
+        faster = self.form == 'auto' and few and not torch.is_grad_enabled()
+        run = sum_conv2d if self.form == 'sum' or faster else planned_conv2d
         return run(self, x, weight, bias)
 
     def extra_repr(self):
