@@ -56,7 +56,7 @@ def parse_args():
     parser.add_argument('--data-root', default='data/toy_coco', help='toy data, made if missing')
     parser.add_argument('--seed', type=int, default=0, help='seed of weights and order of images')
     parser.add_argument('--epochs', type=int, help="epochs of each training; default: the configs'")
-    parser.add_argument('--num-train', type=int, default=440, help='training images to make')
+    parser.add_argument('--num-train', type=int, default=400, help='training images to make')
     parser.add_argument('--num-val', type=int, default=120, help='validation images to make')
     parser.add_argument('--smoke', action='store_true', help='one epoch on a few images, no use')
     args = parser.parse_args()

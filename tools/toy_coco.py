@@ -13,7 +13,7 @@ def parse_args():
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument('--out', default='data/toy_coco', help='folder to make')
-    parser.add_argument('--num-train', type=int, default=440, help='training images')
+    parser.add_argument('--num-train', type=int, default=400, help='training images')
     parser.add_argument('--num-val', type=int, default=120, help='validation images')
     parser.add_argument('--image-size', type=int, default=256, help='side of an image in pixels')
     parser.add_argument('--seed', type=int, default=0, help='seed of everything random')

@@ -98,7 +98,7 @@ val_evaluator = dict(type='CocoMetric', ann_file=data_root + 'annotations/val.js
 test_evaluator = val_evaluator
 
 # Schedule
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=5, val_interval=5)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=4, val_interval=4)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
@@ -109,7 +109,7 @@ optim_wrapper = dict(
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.05, by_epoch=False, begin=0, end=40),
     dict(
-        type='CosineAnnealingLR', begin=0, T_max=5, end=5, by_epoch=True, convert_to_iter_based=True
+        type='CosineAnnealingLR', begin=0, T_max=4, end=4, by_epoch=True, convert_to_iter_based=True
     ),
 ]
-default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=5))
+default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=4))

@@ -19,7 +19,7 @@ SMALLEST_IMAGE = 192
 
 
 def make_toy_coco(
-    root, num_train=440, num_val=120, image_size=256, seed=0, overwrite=False, on_image=None
+    root, num_train=400, num_val=120, image_size=256, seed=0, overwrite=False, on_image=None
 ):
     """Make the toy task, or find that it is there already.
 
@@ -29,7 +29,7 @@ def make_toy_coco(
 
     Args:
         root (str | Path): The folder to make. Missing parents are made.
-        num_train (int): Number of training images. Defaults to 440.
+        num_train (int): Number of training images. Defaults to 400.
         num_val (int): Number of validation images. Defaults to 120.
         image_size (int): Side of the square images in pixels, at least 192. Defaults to 256.
         seed (int): Seed of everything random, at least 0. Defaults to 0.
