@@ -122,7 +122,12 @@ def flags_of(tool):
     argv = mock.patch.object(sys, 'argv', [tool])
     with parse, argv, pytest.raises(SystemExit):
         runpy.run_path(str(ROOT / tool), run_name='__main__')
-    return set(parsers[0]._option_string_actions)
+    flags = set(parsers[0]._option_string_actions)
+    for action in parsers[0]._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for parser in action.choices.values():
+                flags.update(parser._option_string_actions)
+    return flags
 
 
 def tools():
