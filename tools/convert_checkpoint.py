@@ -14,6 +14,7 @@ from mmic.convert import (
     convert_psconv,
     published_layers,
 )
+from mmic.engine.config import add_checkpoint_arguments
 from mmic.files import BadFileError, check_new, write_file
 from mmic.search.checkpoint import state_dict_of
 
@@ -41,12 +42,7 @@ def parse_args():
         action='store_true',
         help='doconv: write plain convolutions, also where D could be kept for training',
     )
-    parser.add_argument('--overwrite', action='store_true', help='replace an existing file')
-    parser.add_argument(
-        '--trust-checkpoint',
-        action='store_true',
-        help='unpickle whatever the checkpoint holds; for files whose source you trust',
-    )
+    add_checkpoint_arguments(parser)
     args = parser.parse_args()
     if (args.kind == 'ic') != bool(args.pattern):
         parser.error('--pattern belongs to ic: it is needed there and means nothing elsewhere')

@@ -14,9 +14,9 @@ from torch import nn
 
 from mmic.compat import read_checkpoint
 from mmic.deploy import export_onnx, fuse, relative_difference, run_onnx
-from mmic.engine.config import add_config_arguments, read_config
+from mmic.engine.config import add_checkpoint_arguments, add_config_arguments, read_config
 from mmic.files import check_new, write_file
-from mmic.search.checkpoint import state_dict_of
+from mmic.search.checkpoint import load_strictly, state_dict_of
 from mmic.version import __version__
 
 # Largest difference of outputs, relative to the largest value, that rounding explains.
@@ -53,31 +53,11 @@ def parse_args():
         metavar=('HEIGHT', 'WIDTH'),
         help='size of the image to check on, and of the input of the ONNX file; default: 224 224',
     )
-    parser.add_argument('--overwrite', action='store_true', help='replace existing files')
-    parser.add_argument(
-        '--trust-checkpoint',
-        action='store_true',
-        help='unpickle whatever the checkpoint holds; for files you made yourself',
-    )
+    add_checkpoint_arguments(parser)
     args = parser.parse_args()
     if min(args.shape) < 1:
         parser.error(f'--shape takes two sizes from 1 up, got {args.shape}')
     return args
-
-
-def load_strictly(model, state, path):
-    """Load a checkpoint; raise ``ValueError`` where it is not exactly this network's."""
-    try:
-        result = model.load_state_dict(state, strict=False)
-    except RuntimeError as error:  # shapes differ
-        raise ValueError(f'{path} does not fit the network of the config: {error}') from None
-    for keys, told in (
-        (result.missing_keys, 'lacks'),
-        (result.unexpected_keys, 'has, and the network of the config has not,'),
-    ):
-        if keys:
-            more = f' and {len(keys) - 5} more' if len(keys) > 5 else ''
-            raise ValueError(f'{path} {told} {", ".join(keys[:5])}{more}. Is it of this config?')
 
 
 @torch.no_grad()

@@ -13,16 +13,17 @@ from rich.progress import Progress
 
 from mmic.analysis.show import pattern_table
 from mmic.compat import read_checkpoint
-from mmic.engine.config import add_config_arguments, read_config
+from mmic.engine.config import add_checkpoint_arguments, add_config_arguments, read_config
 from mmic.files import check_new, write_file
 from mmic.search.checkpoint import (
     common_scope,
     load_wide_weights,
     searched_weights,
     state_dict_of,
-    wide_convs,
+    supernet_convs,
 )
 from mmic.search.edo import LAYOUTS, SPACES, search_network
+from mmic.supernet import WideConv2d
 
 # Above this p-value of the chi-square test a layer's choice passes for a uniform draw.
 UNIFORM = 0.01
@@ -59,12 +60,7 @@ def parse_args():
         help="also write the searched network's weights, sliced from the supernet's taps (not in "
         'the paper, which trains it from scratch)',
     )
-    parser.add_argument('--overwrite', action='store_true', help='replace existing files')
-    parser.add_argument(
-        '--trust-checkpoint',
-        action='store_true',
-        help='unpickle whatever the checkpoint holds; for files you made yourself',
-    )
+    add_checkpoint_arguments(parser)
     args = parser.parse_args()
     if args.init_weights and args.layout == 'sorted':
         parser.error('--init-weights needs --layout position: sorted moves channels around')
@@ -96,7 +92,7 @@ def main():
     cfg = read_config(args)
     console.print(f'Building the supernet of {args.config}')
     model = MODELS.build(cfg.model)
-    convs = wide_convs(model, args.scope or '')
+    convs = supernet_convs(model, WideConv2d, args.scope or '')
     scope = common_scope(convs) if args.scope is None else args.scope
     console.print(f'Reading {args.checkpoint}')
     checkpoint = read_checkpoint(args.checkpoint, args.trust_checkpoint)

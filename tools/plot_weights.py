@@ -14,7 +14,7 @@ from mmic.analysis.weights import (
     plot_scale_allocation,
 )
 from mmic.compat import read_checkpoint
-from mmic.engine.config import add_config_arguments, read_config
+from mmic.engine.config import add_checkpoint_arguments, add_config_arguments, read_config
 from mmic.files import check_new, write_file
 from mmic.search.checkpoint import state_dict_of
 
@@ -29,12 +29,7 @@ def parse_args():
     parser.add_argument(
         '--kind', choices=sorted(KINDS), help='default: the kind that the network has layers of'
     )
-    parser.add_argument('--overwrite', action='store_true', help='replace an existing picture')
-    parser.add_argument(
-        '--trust-checkpoint',
-        action='store_true',
-        help='unpickle whatever the checkpoint holds; for files you made yourself',
-    )
+    add_checkpoint_arguments(parser)
     return parser.parse_args()
 
 

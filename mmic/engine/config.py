@@ -11,6 +11,11 @@ from mmengine.registry import init_default_scope
 def add_config_arguments(parser):
     """Add the arguments that commands on a config share, named as in MMDetection."""
     parser.add_argument('config', help='config file')
+    add_config_options(parser)
+
+
+def add_config_options(parser):
+    """Add ``--cfg-options``, named as in MMDetection."""
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -36,6 +41,16 @@ def add_runner_arguments(parser):
     )
     # torch's older launcher passes it.
     parser.add_argument('--local-rank', '--local_rank', type=int, default=0, help='set by torch')
+
+
+def add_checkpoint_arguments(parser):
+    """Add the arguments of commands that read a checkpoint and write files from it."""
+    parser.add_argument('--overwrite', action='store_true', help='replace existing files')
+    parser.add_argument(
+        '--trust-checkpoint',
+        action='store_true',
+        help='unpickle whatever the checkpoint holds; for files you made yourself',
+    )
 
 
 def read_config(args):

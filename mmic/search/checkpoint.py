@@ -1,6 +1,6 @@
 """Between checkpoints and EDO: supernet weights in, searched network's weights out."""
 
-from mmic.supernet.wide_conv import WideConv2d, sample_taps
+from mmic.supernet.wide_conv import sample_taps
 
 
 def state_dict_of(checkpoint, path):
@@ -23,16 +23,54 @@ def state_dict_of(checkpoint, path):
     return tensors
 
 
-def wide_convs(model, scope=''):
+def load_strictly(module, state, path, prefix=''):
+    """Load a checkpoint, or a part of it, and raise where it is not exactly this module's.
+
+    Args:
+        module (nn.Module): The model, or a part of it.
+        state (dict[str, Tensor]): The checkpoint's tensors; what lies outside ``prefix`` is left.
+        path (str): The file, for messages.
+        prefix (str): Of the part's tensors in the checkpoint, ``'backbone.'`` for example.
+            Defaults to ``''``.
+
+    Raises:
+        ValueError: A tensor too many or too few, or of another shape.
+    """
+    own = {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
+    if not own:
+        raise ValueError(f'{path} holds no {prefix}* weights. Is it of this config?')
+    try:
+        result = module.load_state_dict(own, strict=False)
+    except RuntimeError as error:  # shapes differ
+        raise ValueError(f'{path} does not fit the network of the config: {error}') from None
+    for keys, told in (
+        (result.missing_keys, 'lacks'),
+        (result.unexpected_keys, 'has, and the network of the config has not,'),
+    ):
+        if keys:
+            named = ', '.join(prefix + key for key in keys[:5])
+            more = f' and {len(keys) - 5} more' if len(keys) > 5 else ''
+            raise ValueError(f'{path} {told} {named}{more}. Is it of this config?')
+
+
+def supernet_convs(model, kind, scope=''):
     """The supernet layers of a model by full name, those below ``scope`` only.
 
     A layer in several places, as in RTMDet's heads, stands under each of its names.
+
+    Args:
+        model (nn.Module): The supernet.
+        kind (type): Class of the layers, ``WideConv2d`` for example.
+        scope (str): Defaults to ``''``, the whole model.
+
+    Returns:
+        dict[str, nn.Module]
     """
     prefix = f'{scope}.' if scope else ''
     return {
         name: module
         for name, module in model.named_modules(remove_duplicate=False)
-        if isinstance(module, WideConv2d) and name.startswith(prefix)
+        if isinstance(module, kind) and name.startswith(prefix)
     }
 
 
@@ -71,6 +109,43 @@ def load_wide_weights(convs, state, path):
                 "train the supernet's config first, from this checkpoint if you like (load_from)"
             )
         raise ValueError(f'{path}: layer {name!r} has {told}.')
+
+
+def read_alphas(convs, state, path):
+    """Take the alpha of each NATS supernet layer from a checkpoint.
+
+    Args:
+        convs (dict[str, MixedConv2d]): By their name in the checkpoint.
+        state (dict[str, Tensor]): The checkpoint's tensors.
+        path (str): The file, for messages.
+
+    Returns:
+        dict[str, Tensor]: By layer, (N, genotypes).
+
+    Raises:
+        ValueError: A layer is missing, of another shape, or was trained with other genotypes;
+            the message names it.
+    """
+    alphas = {}
+    for name, conv in convs.items():
+        alpha, saved = state.get(f'{name}.alpha'), state.get(f'{name}.dilations')
+        if alpha is None:
+            raise ValueError(
+                f'{path}: layer {name!r} has no alpha in the checkpoint. Is it of a supernet of '
+                'this config? A plain or searched network has none.'
+            )
+        if alpha.shape != conv.alpha.shape:
+            raise ValueError(
+                f'{path}: layer {name!r} has alpha of shape {tuple(alpha.shape)} where the config '
+                f'has {tuple(conv.alpha.shape)}, channel groups by genotypes.'
+            )
+        if saved is not None and saved.tolist() != conv.dilations.tolist():
+            raise ValueError(
+                f'{path}: layer {name!r} was trained with the genotypes {saved.tolist()}, the '
+                f'config has {conv.candidates}.'
+            )
+        alphas[name] = alpha
+    return alphas
 
 
 def searched_weights(state, convs, pattern, prefix=''):

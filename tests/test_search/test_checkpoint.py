@@ -4,8 +4,9 @@ import torch
 from torch import nn
 
 from mmic.models.inception import to_searched, to_supernet
-from mmic.search.checkpoint import searched_weights, wide_convs
+from mmic.search.checkpoint import searched_weights, supernet_convs
 from mmic.search.edo import search_network
+from mmic.supernet import WideConv2d
 
 
 class Shared(nn.Module):
@@ -21,7 +22,7 @@ def test_shared_layers_are_sliced_under_each_of_their_names():
     supernet = to_supernet(Shared(), 3)
     pattern, _ = search_network(supernet, layout='position')
     assert list(pattern.layers) == ['levels.0.0']
-    weights = searched_weights(supernet.state_dict(), wide_convs(supernet), pattern)
+    weights = searched_weights(supernet.state_dict(), supernet_convs(supernet, WideConv2d), pattern)
     searched = to_searched(Shared(), pattern)
     searched.load_state_dict(weights, strict=True)
     assert searched.levels[0][0] is searched.levels[1][0]
