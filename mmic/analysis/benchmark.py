@@ -51,6 +51,26 @@ def extra_memory(function):
     return 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 
 
+def saved_bytes(model, x):
+    """Bytes that autograd keeps for the backward pass of a model, each storage once.
+
+    Parameters are not counted: they are there anyway.
+    """
+    parameters = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    kept = {}
+
+    def pack(tensor):
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in parameters:
+            # The tensor is held on to, so that no other takes its address.
+            kept[storage.data_ptr()] = (storage.nbytes(), tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        model(x)
+    return sum(size for size, _ in kept.values())
+
+
 def forward_backward(module, x):
     """Return a function that runs a module's forward and backward pass once."""
     x = x.clone().requires_grad_()

@@ -5,7 +5,9 @@ runs.
 """
 
 from mmic.models.convs import to_swapped
+from mmic.models.cr_nas import CRMixin, CRMobileNetMixin
 from mmic.models.inception import to_searched, to_supernet
+from mmic.models.nats import NATSMixin
 from mmic.models.selection import is_3x3
 from mmic.registry import MODELS, register
 
@@ -81,15 +83,24 @@ def _needs_host(name, reason):
     return build
 
 
+NAMES = (
+    'ICResNet',
+    'ICResNeXt',
+    'ICMobileNetV2',
+    'PSResNet',
+    'PSResNeXt',
+    'NATSResNet',
+    'NATSResNeXt',
+    'CRResNet',
+    'CRResNeXt',
+    'CRMobileNetV2',
+)
+
 try:
     from mmdet.models.backbones import MobileNetV2, ResNet, ResNeXt
 # mmdet asserts on mmcv's version while it is imported.
 except (ImportError, AssertionError) as error:
-    ICResNet = _needs_host('ICResNet', error)
-    ICResNeXt = _needs_host('ICResNeXt', error)
-    ICMobileNetV2 = _needs_host('ICMobileNetV2', error)
-    PSResNet = _needs_host('PSResNet', error)
-    PSResNeXt = _needs_host('PSResNeXt', error)
+    globals().update({name: _needs_host(name, error) for name in NAMES})
 else:
 
     class ICResNet(InceptionMixin, ResNet):
@@ -107,6 +118,21 @@ else:
     class PSResNeXt(PolyScaleMixin, ResNeXt):
         """mmdet's ResNeXt with PSConv."""
 
+    class NATSResNet(NATSMixin, ResNet):
+        """mmdet's ResNet as a NATS supernet, or with the dilations that NATS chose."""
 
-for backbone in (ICResNet, ICResNeXt, ICMobileNetV2, PSResNet, PSResNeXt):
-    register(MODELS)(backbone)
+    class NATSResNeXt(NATSMixin, ResNeXt):
+        """mmdet's ResNeXt as a NATS supernet, or with the dilations that NATS chose."""
+
+    class CRResNet(CRMixin, ResNet):
+        """mmdet's ResNet with CR-NAS's blocks per stage and dilations, or its supernets."""
+
+    class CRResNeXt(CRMixin, ResNeXt):
+        """mmdet's ResNeXt with CR-NAS's blocks per stage and dilations, or its supernets."""
+
+    class CRMobileNetV2(CRMobileNetMixin, MobileNetV2):
+        """mmdet's MobileNetV2 with CR-NAS's blocks per stage and dilations, or its supernets."""
+
+
+for name in NAMES:
+    register(MODELS)(globals()[name])

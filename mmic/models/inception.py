@@ -1,10 +1,15 @@
 """Inception convolution in any network: make it a supernet, or give it a searched pattern."""
 
+import re
+
 from mmic.layers import ICConv2d
 from mmic.models.selection import searched_convs, selector
 from mmic.pattern import DilationPattern, PatternError, is_published
 from mmic.supernet import WideConv2d
 from mmic.swap import named_convs, swap_convs
+
+# Methods that do not search every 3x3 convolution.
+SOME_LAYERS = ('nats', 'cr_nas')
 
 
 def to_supernet(model, d_max, select=None, embed=False):
@@ -34,7 +39,9 @@ def to_searched(model, pattern, select=None):
         pattern (str | Path | DilationPattern): A pattern file, or a published one. Where the
             model has a submodule of the pattern's scope, names are relative to that.
         select (str | Sequence[str] | Callable, optional): The layers that the pattern must
-            cover. Defaults to None: those that it names.
+            cover. Defaults to None: those that it names. NATS and CR-NAS search one kind of
+            layer in some stages; of their patterns all layers of the kinds in the file are
+            asked for.
 
     Returns:
         nn.Module: ``model``.
@@ -48,6 +55,8 @@ def to_searched(model, pattern, select=None):
             pattern = DilationPattern.from_published(pattern, searched_convs(model, rule))
         else:
             pattern = DilationPattern.load(pattern)
+    if pattern.method in SOME_LAYERS:
+        rule = _of_same_kind(pattern.layers, rule)
     prefix = f'{pattern.scope}.' if _has_submodule(model, pattern.scope) else ''
     if select is None:
         convs = {
@@ -67,6 +76,20 @@ def to_searched(model, pattern, select=None):
             raise PatternError(f'{pattern.source}: layer {name!r}: {error}') from None
 
     return swap_convs(model, replace, lambda name, conv: name in convs)
+
+
+def _of_same_kind(names, rule):
+    """Restrict a rule to the kinds of layers among ``names``.
+
+    ``layer2.0.conv2`` and ``layer2.3.conv2`` are of one kind: a pattern of a shallower network
+    lacks some of a kind, and is told from one that was searched in some stages only.
+    """
+
+    def kind(name):
+        return re.sub(r'\.\d+\.', '.*.', name)
+
+    kinds = {kind(name) for name in names}
+    return lambda name, conv: rule(name, conv) and kind(name) in kinds
 
 
 def _has_submodule(model, name):
