@@ -5,6 +5,7 @@ import io
 import json
 import os
 import runpy
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -74,6 +75,21 @@ default_hooks = dict(logger=dict(interval=1))
 randomness = dict(seed=0)
 """
 
+# A hook that ends its process as the system does when memory runs out.
+KILLER = """
+import os
+import signal
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+
+
+@HOOKS.register_module()
+class KillHook(Hook):
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if runner.iter == int(os.environ.get('KILL_BEFORE', -1)):
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+
 
 def write_detector_config(path, data_root, extra='', **backbone):
     """Write the config of a Faster R-CNN R18 with 8 base channels, for images of 96 pixels.
@@ -91,6 +107,11 @@ def write_detector_config(path, data_root, extra='', **backbone):
     text = DETECTOR.replace('@BACKBONE@', arguments).replace('@DATA@', data_root.as_posix())
     path.write_text(text + extra)
     return path
+
+
+def write_kill_hook(folder):
+    """Write the module ``kill_hook``: before iteration ``KILL_BEFORE`` its process is killed."""
+    (folder / 'kill_hook.py').write_text(KILLER)
 
 
 def build_model(config):
@@ -184,6 +205,13 @@ def read_dilations(path):
         name: [(h, w) for h, w, count in layer['dilations'] for _ in range(count)]
         for name, layer in layers.items()
     }
+
+
+def free_port():
+    """A port that no process listens on."""
+    with socket.socket() as found:
+        found.bind(('127.0.0.1', 0))
+        return found.getsockname()[1]
 
 
 def load_state(path):

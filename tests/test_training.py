@@ -1,32 +1,24 @@
 """Training of searched networks: stopped and resumed, and in several processes."""
 
 import signal
-import socket
 import sys
 
 import numpy as np
 import pytest
 import torch
-from helpers import TOOLS, load_state, run_command, run_tool, write_detector_config
+from helpers import (
+    TOOLS,
+    free_port,
+    load_state,
+    run_command,
+    run_tool,
+    write_detector_config,
+    write_kill_hook,
+)
 from PIL import Image
 
 from mmic.models import ICResNet
 from mmic.pattern import DilationPattern, LayerPattern
-
-# A hook that ends its process as the system does when memory runs out.
-KILLER = """
-import os
-import signal
-from mmengine.hooks import Hook
-from mmengine.registry import HOOKS
-
-
-@HOOKS.register_module()
-class KillHook(Hook):
-    def before_train_iter(self, runner, batch_idx, data_batch=None):
-        if runner.iter == int(os.environ.get('KILL_BEFORE', -1)):
-            os.kill(os.getpid(), signal.SIGKILL)
-"""
 
 
 def assert_equal_states(first, second):
@@ -41,7 +33,7 @@ def test_killed_and_resumed_training_ends_as_the_uninterrupted(toy_data, pattern
     Momentum, warmup and running BN statistics have to be restored for it, and the images to
     come in the same order.
     """
-    (tmp_path / 'kill_hook.py').write_text(KILLER)
+    write_kill_hook(tmp_path)
     config = write_detector_config(
         tmp_path / 'searched.py',
         toy_data,
@@ -132,12 +124,6 @@ def classifier(tmp_path):
     text = CLASSIFIER.replace('@DATA@', (tmp_path / 'images').as_posix())
     config.write_text(text.replace('@PATTERN@', (tmp_path / 'pattern.json').as_posix()))
     return config
-
-
-def free_port():
-    with socket.socket() as found:
-        found.bind(('127.0.0.1', 0))
-        return found.getsockname()[1]
 
 
 def test_two_processes_take_the_steps_of_one(classifier, tmp_path):

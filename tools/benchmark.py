@@ -8,13 +8,22 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from mmic.analysis.benchmark import extra_memory, forward, forward_backward, interleaved_medians
+from mmic.analysis.benchmark import (
+    extra_memory,
+    forward,
+    forward_backward,
+    interleaved_medians,
+    saved_bytes,
+)
 from mmic.layers import DOConv2d, ICConv2d, PSConv2d
 from mmic.search.edo import search_dilations
-from mmic.supernet import WideConv2d
+from mmic.supernet import MixedConv2d, WideConv2d
+from mmic.supernet.genotypes import GENOTYPES
+from mmic.supernet.mixed_conv import MODES
 
 # (channels, side) of ResNet-50's conv2 at a 512 px image, batch of 2.
 SHAPES = [(64, 128), (128, 64), (256, 32), (512, 16)]
+FORMATS = {'contiguous': torch.contiguous_format, 'channels_last': torch.channels_last}
 # (channels, layers) of ResNet-101's 3x3 convolutions.
 RESNET101 = [(64, 3), (128, 4), (256, 23), (512, 3)]
 
@@ -43,8 +52,7 @@ def make_layers(channels):
 
 def bench_layers(args, console):
     """Each layer against nn.Conv2d of the same shape, inference and training step."""
-    formats = {'contiguous': torch.contiguous_format, 'channels_last': torch.channels_last}
-    layout = formats[args.layout]
+    layout = FORMATS[args.layout]
     for kind, run in (('forward', forward), ('forward + backward', forward_backward)):
         table = Table(title=f'{kind}, {args.layout}: time as a ratio to nn.Conv2d')
         table.add_column('layer')
@@ -89,7 +97,35 @@ def bench_search(args, console):
     )
 
 
-BENCHES = {'search': bench_search, 'layers': bench_layers}
+def bench_nats(args, console):
+    """The modes of the NATS supernet's layer: time of a step, and what is kept for backward."""
+    table = Table(title='NATS supernet layer, set C, N = 16: forward + backward as a ratio')
+    table.add_column('mode')
+    rows = {}
+    for stage, (channels, side) in zip(('layer2', 'layer3', 'layer4'), SHAPES[1:]):
+        table.add_column(f'{stage}, time', justify='right')
+        table.add_column('saved', justify='right')
+        plain = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        layers = {'plain': plain}
+        for mode in MODES:
+            layers[mode] = MixedConv2d.from_conv(
+                plain, genotypes=GENOTYPES['C'][stage], num_groups=16, mode=mode
+            )
+        x = torch.randn(2, channels, side, side).to(memory_format=FORMATS[args.layout])
+        for layer in layers.values():
+            layer.to(memory_format=FORMATS[args.layout])
+        functions = {name: forward_backward(layer, x) for name, layer in layers.items()}
+        medians = interleaved_medians(functions, args.repeats)
+        kept = {name: saved_bytes(layer, x) for name, layer in layers.items()}
+        for name in layers:
+            rows.setdefault(name, []).append(f'{medians[name] / medians["plain"]:.2f}')
+            rows[name].append(f'{kept[name] / kept["plain"]:.2f}')
+    for name, cells in rows.items():
+        table.add_row(name, *cells)
+    console.print(table)
+
+
+BENCHES = {'search': bench_search, 'layers': bench_layers, 'nats': bench_nats}
 
 
 def main():
@@ -101,9 +137,9 @@ def main():
     parser.add_argument('--threads', type=int, help="torch's threads; default: torch's choice")
     parser.add_argument(
         '--layout',
-        choices=['contiguous', 'channels_last'],
+        choices=sorted(FORMATS),
         default='channels_last',
-        help="memory layout of the layers' benchmark; default: channels_last",
+        help='memory layout of the layers; default: channels_last',
     )
     args = parser.parse_args()
     if args.threads:

@@ -1,21 +1,16 @@
-"""The whole chain on generated data: supernet, EDO, searched detector, AP side by side.
+"""A method's whole chain on generated data: supernet, search, searched detector, AP side by side.
 
 Every network is trained by the command that it prints. A plain detector is trained first;
-from its checkpoint the plain, the supernet and the searched detector are then trained with
-equal budgets.
+from its checkpoint the plain and the searched detector are then trained with equal budgets.
 """
 
 import argparse
 import json
-import re
-import shlex
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from mmic.analysis.compare import (
@@ -28,17 +23,11 @@ from mmic.analysis.compare import (
 )
 from mmic.analysis.detections import plot_detections
 from mmic.datasets.toy_scene import CLASSES, COMPANION_COLOURS
+from mmic.engine.commands import CommandRunner
 from mmic.files import write_file
 
 ROOT = Path(__file__).resolve().parent.parent
-CONFIGS = {
-    'plain': 'configs/toy/faster-rcnn_r18_fpn_toy.py',
-    'supernet': 'configs/toy/faster-rcnn_ic-r18-k9-supernet_fpn_toy.py',
-    'searched': 'configs/toy/faster-rcnn_ic-r18-k9_fpn_toy.py',
-}
 DATA = Path('data/toy_coco')  # where the configs expect it
-# "Epoch(train)  [2][20/40]  ... eta: 0:01:10", the log line of mmengine.
-STEP = re.compile(r'Epoch\(train\)\s+\[(\d+)\]\[\s*(\d+)/(\d+)\]')
 IMAGE_SIZE = 256  # what the configs resize to
 CAVEAT = (
     'One run of one seed on a small validation set: compare several --seed before reading '
@@ -52,7 +41,10 @@ def parse_args():
         description=__doc__.split('\n\n')[0],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument('--work-dir', default='work_dirs/demo', help='folder of all results')
+    parser.add_argument(
+        'method', nargs='?', choices=sorted(CHAINS), default='edo', help='what searches'
+    )
+    parser.add_argument('--work-dir', help='folder of all results; if None, work_dirs/demo_METHOD')
     parser.add_argument('--data-root', default='data/toy_coco', help='toy data, made if missing')
     parser.add_argument('--seed', type=int, default=0, help='seed of weights and order of images')
     parser.add_argument('--epochs', type=int, help="epochs of each training; default: the configs'")
@@ -60,86 +52,118 @@ def parse_args():
     parser.add_argument('--num-val', type=int, default=120, help='validation images to make')
     parser.add_argument('--smoke', action='store_true', help='one epoch on a few images, no use')
     args = parser.parse_args()
+    args.work_dir = args.work_dir or f'work_dirs/demo_{args.method}'
     if args.smoke:
         args.epochs, args.num_train, args.num_val = 1, 16, 8
     return args
 
 
 class Demo:
-    """The steps of the demo, which share a work dir and the options of every training."""
+    """What the steps of a chain share: data, folders, the options of every training."""
 
     def __init__(self, args):
         self.args = args
         self.work = from_root(args.work_dir)
         self.data = from_root(args.data_root)
-        self.seconds = {}
+        self.commands = CommandRunner(ROOT, self.work, console)
+        self.run, self.seconds = self.commands.run, self.commands.seconds
 
-    def run(self, name, *command):
-        """Run a command of this repository, its output going to a log file, and time it."""
-        log = self.work / f'{name}.log'
-        log.parent.mkdir(parents=True, exist_ok=True)
-        console.print(f'[bold]{name}[/]: python {shlex.join(command)}', highlight=False)
-        start = time.perf_counter()
-        columns = TextColumn('  {task.description}'), BarColumn(), TimeElapsedColumn()
-        with open(log, 'w') as file, Progress(*columns, console=console, transient=True) as bar:
-            task = bar.add_task('starting', total=None)
-            process = subprocess.Popen(
-                [sys.executable, *command],
-                cwd=ROOT,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors='replace',
-            )
-            for line in process.stdout:
-                file.write(line)
-                found = STEP.search(line)
-                if found:
-                    epoch, step, steps = map(int, found.groups())
-                    done = f'epoch {epoch}, step {step} of {steps}'
-                    bar.update(task, description=done, total=steps, completed=step)
-        self.seconds[name] = time.perf_counter() - start
-        if process.wait():
-            tail = '\n'.join(log.read_text().splitlines()[-15:])
-            sys.exit(f'demo: {name} failed; the end of {log}:\n{tail}')
-        console.print(f'  {self.seconds[name]:.0f} s, log: {log}', highlight=False)
+    def make_data(self):
+        counts = ['--num-train', str(self.args.num_train), '--num-val', str(self.args.num_val)]
+        self.run('data', 'tools/toy_coco.py', '--out', str(self.data), *counts)
 
-    def train(self, name, network, *options):
+    def hold_out(self, *names):
+        """Split the training data: the second file gets 40 %."""
+        folder = f'{self.data}/annotations'
+        part = ['--fraction', '0.4', '--names', *names, '--out-dir', folder, '--overwrite']
+        self.run('split', 'tools/coco_split.py', 'holdout', f'{folder}/train.json', *part)
+
+    def train(self, name, config, *options):
         """Train one network; return its checkpoint."""
-        options = [f'randomness.seed={self.args.seed}', *options, *self.epoch_options()]
-        for loader in ('train', 'val', 'test') if self.data != DATA else ():
-            options.append(f'{loader}_dataloader.dataset.data_root={self.data}')
-        for metric in ('val', 'test') if self.data != DATA else ():
-            options.append(f'{metric}_evaluator.ann_file={self.data}/annotations/val.json')
+        options = [f'randomness.seed={self.args.seed}', *options]
+        if self.data != DATA:
+            options += self.data_options(config)
         folder = str(self.work / name)
-        command = ['tools/train.py', CONFIGS[network], '--work-dir', folder]
+        command = ['tools/train.py', config, '--work-dir', folder]
         self.run(name, *command, '--cfg-options', *options)
-        return from_root((ROOT / folder / 'last_checkpoint').read_text().strip())
+        return str(from_root((ROOT / folder / 'last_checkpoint').read_text().strip()))
 
-    def epoch_options(self):
+    def data_options(self, config):
+        """Point all loaders and evaluators of a config to another folder of data."""
+        loaders = ['train_dataloader', 'val_dataloader', 'test_dataloader']
+        if 'nats' in config and 'supernet' in config:
+            loaders.append('train_cfg.alpha_dataloader')
+        options = [f'{loader}.dataset.data_root={self.data}' for loader in loaders]
+        for metric in ('val', 'test'):
+            options.append(f'{metric}_evaluator.ann_file={self.data}/annotations/val.json')
+        return options
+
+    def epochs(self, schedule='param_scheduler'):
         """The settings that depend on the number of epochs."""
         keys = (
             'train_cfg.max_epochs',
             'train_cfg.val_interval',
             'default_hooks.checkpoint.interval',
+            f'{schedule}.1.T_max',
+            f'{schedule}.1.end',
         )
-        keys += ('param_scheduler.1.T_max', 'param_scheduler.1.end')
         return [f'{key}={self.args.epochs}' for key in keys] if self.args.epochs else []
 
-    def chain(self):
-        """Make the data, train, search, train."""
-        args, pattern = self.args, str(self.work / 'pattern.json')
-        counts = ['--num-train', str(args.num_train), '--num-val', str(args.num_val)]
-        self.run('data', 'tools/toy_coco.py', '--out', str(self.data), *counts)
-        start = f'load_from={self.train("start", "plain")}'
-        self.train('plain', 'plain', start)
-        supernet = self.train('supernet', 'supernet', start)
-        # position: every channel keeps its place, and so the weight that it starts from.
-        search = ['--out', pattern, '--layout', 'position', '--overwrite']
-        self.run('search', 'tools/edo_search.py', CONFIGS['supernet'], str(supernet), *search)
+    def show_pattern(self, pattern):
         picture = str(self.work / 'pattern.png')
         self.run('picture', 'tools/show_pattern.py', pattern, '--out', picture, '--overwrite')
-        self.train('searched', 'searched', start, f'model.backbone.pattern={pattern}')
+
+
+def edo_chain(demo):
+    """Supernet, EDO, searched network; all start from one plain detector."""
+    configs = {
+        'plain': 'configs/toy/faster-rcnn_r18_fpn_toy.py',
+        'supernet': 'configs/toy/faster-rcnn_ic-r18-k9-supernet_fpn_toy.py',
+        'searched': 'configs/toy/faster-rcnn_ic-r18-k9_fpn_toy.py',
+    }
+    pattern = str(demo.work / 'pattern.json')
+    demo.make_data()
+    options = demo.epochs()
+    options.append(f'load_from={demo.train("start", configs["plain"], *options)}')
+    demo.train('plain', configs['plain'], *options)
+    supernet = demo.train('supernet', configs['supernet'], *options)
+    # position: every channel keeps its place, and so the weight that it starts from.
+    search = ['--out', pattern, '--layout', 'position', '--overwrite']
+    demo.run('search', 'tools/edo_search.py', configs['supernet'], supernet, *search)
+    demo.show_pattern(pattern)
+    options.append(f'model.backbone.pattern={pattern}')
+    demo.train('searched', configs['searched'], *options)
+    return configs
+
+
+def nats_chain(demo):
+    """Bilevel search, decoding, searched network; all start from one plain detector."""
+    configs = {
+        'plain': 'configs/toy/faster-rcnn_r50_fpn_toy.py',
+        'searched': 'configs/toy/faster-rcnn_nats-r50_fpn_toy.py',
+    }
+    supernet = 'configs/toy/faster-rcnn_nats-r50-supernet_fpn_toy.py'
+    pattern = str(demo.work / 'pattern.json')
+    demo.make_data()
+    demo.hold_out('nats_weights', 'nats_alpha')
+    options = demo.epochs()
+    start = f'load_from={demo.train("start", configs["plain"], *options)}'
+    demo.train('plain', configs['plain'], *options, start)
+    search = demo.epochs('param_scheduler.weights')
+    if search:
+        search.append('train_cfg.freeze_epochs=0')
+    checkpoint = demo.train('search', supernet, *search, start)
+    # position: every channel keeps its place, and so the weight that it starts from.
+    search = ['--out', pattern, '--layout', 'position', '--overwrite']
+    demo.run('decode', 'tools/nats_search.py', supernet, checkpoint, *search)
+    options += [start, f'model.backbone.pattern={pattern}']
+    checkpoint = demo.train('searched', configs['searched'], *options)
+    config = str(demo.work / 'searched' / Path(configs['searched']).name)
+    demo.run('test', 'tools/test.py', config, checkpoint, '--work-dir', str(demo.work / 'test'))
+    return configs
+
+
+CHAINS = {'edo': edo_chain, 'nats': nats_chain}
 
 
 def from_root(path):
@@ -170,15 +194,15 @@ def show_detections(demo, models, path, shown=4):
     )
 
 
-def summarise(demo):
-    """Measure the three networks; return {network: {column: value}} and the models."""
+def summarise(demo, configs):
+    """Measure the networks; return {network: {column: value}} and the models."""
     from mmdet.apis import init_detector
 
     results, models = {}, {}
-    for name in CONFIGS:
+    for name in configs:
         folder = ROOT / demo.work / name
         checkpoint = (folder / 'last_checkpoint').read_text().strip()
-        config = folder / Path(CONFIGS[name]).name
+        config = folder / Path(configs[name]).name
         model = models[name] = init_detector(str(config), str(ROOT / checkpoint), device='cpu')
         results[name] = {
             **read_metrics(folder),
@@ -209,9 +233,9 @@ def main():
     args = parse_args()
     demo = Demo(args)
     start = time.perf_counter()
-    demo.chain()
+    configs = CHAINS[args.method](demo)
     console.print('[bold]summary[/]: measuring, drawing detections')
-    results, models = summarise(demo)
+    results, models = summarise(demo, configs)
     show_detections(demo, models, demo.work / 'detections.png')
     rows, said = comparison_rows(results), verdict(results)
     table = Table(*rows[0], title='Equal budgets from one checkpoint of the plain detector')
@@ -230,4 +254,7 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    try:
+        main()
+    except (RuntimeError, OSError) as error:
+        sys.exit(f'demo: {error}')

@@ -1,1 +1,8 @@
-"""Glue to mmengine: configs, loops, hooks."""
+"""Glue to mmengine: configs, loops, hooks, optimizers."""
+
+from mmic.engine.hooks import NATSHook
+from mmic.engine.loops import BilevelTrainLoop
+from mmic.engine.optim import BilevelOptimWrapperConstructor
+from mmic.engine.path_sampling import PathSamplingHook
+
+__all__ = ['BilevelOptimWrapperConstructor', 'BilevelTrainLoop', 'NATSHook', 'PathSamplingHook']

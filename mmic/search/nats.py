@@ -1,0 +1,123 @@
+"""Decoding of a NATS supernet: the genotype with the largest alpha in each channel group.
+
+Peng et al., NeurIPS 2019, section 3.4 (Eq. 4-6). A genotype that wins in n of the N groups
+gets ``C_out * n / N`` output channels.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+
+from mmic.pattern import DilationPattern, LayerPattern
+from mmic.search.edo import LAYOUTS
+from mmic.supernet.candidates import as_pairs
+from mmic.supernet.mixed_conv import MixedConv2d
+
+
+class LayerReport(NamedTuple):
+    """What a supernet layer has decided.
+
+    Attributes:
+        name (str): Module name, relative to the searched scope.
+        dilations (Tensor): Shape (C_out, 2).
+        entropy (float): Of the softmax over alpha, mean over groups, as a share of that of equal
+            weights: 1.0 before the search, 0.0 where every group has decided.
+    """
+
+    name: str
+    dilations: torch.Tensor
+    entropy: float
+
+
+def decode(alpha, genotypes, out_channels, layout='sorted'):
+    """Choose the dilations of one layer.
+
+    Ties go to the genotype that is listed first.
+
+    Args:
+        alpha (Tensor): Shape (N, genotypes).
+        genotypes (Sequence[int | Sequence[int]]): The candidate dilations; d means (d, d).
+        out_channels (int): C_out, a multiple of N.
+        layout (str): ``'sorted'``: the genotypes one after the other, each with as many channels
+            as it won (Eq. 5, 6); ``'position'``: every group keeps its place and its own
+            genotype. Defaults to ``'sorted'``.
+
+    Returns:
+        Tensor: ``(d_h, d_w)`` of each output channel, int64 of shape (C_out, 2).
+
+    Raises:
+        ValueError: A shape that does not fit, NaN or infinite values, or an unknown layout.
+    """
+    pairs = as_pairs(genotypes)
+    if layout not in LAYOUTS:
+        raise ValueError(f'layout must be one of {LAYOUTS}, got {layout!r}.')
+    if alpha.ndim != 2 or alpha.shape[1] != len(pairs) or not len(alpha):
+        raise ValueError(
+            f'expected alpha of shape (N, {len(pairs)}), one column a genotype; got '
+            f'{tuple(alpha.shape)}.'
+        )
+    if out_channels % len(alpha):
+        raise ValueError(f'{len(alpha)} groups do not divide {out_channels} output channels.')
+    if not alpha.isfinite().all():
+        raise ValueError('alpha holds NaN or infinite values: the search has diverged.')
+    winners = alpha.detach().cpu().argmax(1)  # of equals the first
+    if layout == 'sorted':
+        winners = winners.sort().values
+    return torch.tensor(pairs)[winners].repeat_interleave(out_channels // len(alpha), 0)
+
+
+def relative_entropy(alpha):
+    """Entropy of the softmax over genotypes, mean over groups, divided by its maximum."""
+    if alpha.shape[1] == 1:
+        return 0.0
+    logs = alpha.detach().double().log_softmax(1)
+    return (-(logs.exp() * logs).sum(1).mean() / math.log(alpha.shape[1])).item()
+
+
+def search_network(model, layout='sorted', scope='', meta=None, alphas=None):
+    """Decode every supernet layer of a network.
+
+    Args:
+        model (nn.Module): A network with ``MixedConv2d`` layers.
+        layout (str): See ``decode``. Defaults to ``'sorted'``.
+        scope (str): Search only this submodule; names in the pattern are relative to it.
+            Defaults to ``''``, the whole model.
+        meta (dict, optional): Kept in the pattern file, with ``layout``, the number of groups
+            and the entropy of each layer added.
+        alphas (dict[str, Tensor], optional): Alpha by the layers' full names, to be read in
+            place of the layers' own. Defaults to None.
+
+    Returns:
+        tuple[DilationPattern, list[LayerReport]]
+
+    Raises:
+        ValueError: There is no such scope, it holds no supernet layers, or an alpha is
+            unusable; the message names the layer.
+    """
+    modules = dict(model.named_modules())
+    if scope not in modules:
+        raise ValueError(f'The model has no part {scope!r}.')
+    layers, reports, groups = {}, [], {}
+    for name, conv in modules[scope].named_modules():
+        if not isinstance(conv, MixedConv2d):
+            continue
+        full_name = f'{scope}.{name}' if scope else name
+        alpha = conv.alpha if alphas is None else alphas[full_name]
+        try:
+            dilations = decode(alpha, conv.candidates, conv.out_channels, layout)
+        except ValueError as error:
+            raise ValueError(f'Layer {name!r}: {error}') from None
+        layers[name] = LayerPattern(dilations, conv.kernel_size, conv.in_channels, conv.groups)
+        groups[name] = len(alpha)
+        reports.append(LayerReport(name, dilations, relative_entropy(alpha)))
+    if not layers:
+        raise ValueError(
+            f'{scope or "the model"!r} holds no supernet layers (MixedConv2d). Give the '
+            "supernet's config: a backbone with genotypes."
+        )
+    told = {'layout': layout, 'num_groups': groups}
+    told['entropy'] = {report.name: round(report.entropy, 4) for report in reports}
+    stage_blocks = getattr(modules[scope], 'stage_blocks', None)
+    pattern = DilationPattern(layers, 'nats', scope, stage_blocks, {**(meta or {}), **told})
+    return pattern, reports
