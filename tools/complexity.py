@@ -1,0 +1,120 @@
+"""Count parameters and multiply-accumulates of whole networks, the plain ones beside them.
+
+No data set is read and no image is computed: the network runs on shapes alone. Several configs
+make one row each.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from mmengine.registry import MODELS, init_default_scope
+from rich import box
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from mmic.analysis.complexity import check_numbers, count_complexity
+from mmic.analysis.plain import plain_config
+from mmic.engine.config import add_config_arguments, read_config
+
+COLUMNS = ('M params', 'G MACs', 'plain\nM params', 'plain\nG MACs', 'difference\nG MACs')
+# Layers to name in a warning.
+SHOWN = 4
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_config_arguments(parser)
+    parser.add_argument('more', nargs='*', metavar='config', help='further configs')
+    parser.add_argument(
+        '--shape',
+        nargs=2,
+        type=int,
+        required=True,
+        metavar=('H', 'W'),
+        help='size of the image as the backbone gets it, resized and padded',
+    )
+    parser.add_argument(
+        '--proposals',
+        type=int,
+        default=2000,
+        metavar='N',
+        help='RoIs of the second stage; default: 2000, with which CR-NAS, Table 1, agrees',
+    )
+    parser.add_argument(
+        '--detections',
+        type=int,
+        default=100,
+        metavar='N',
+        help='RoIs that get a mask; default: 100',
+    )
+    return parser.parse_args()
+
+
+def count(cfg, *numbers):
+    """Count the network of a config and the plain one, which may be the same."""
+    init_default_scope(cfg.get('default_scope', 'mmengine'))
+    found = count_complexity(MODELS.build(cfg.model), *numbers)
+    plain = plain_config(cfg.model)
+    return found, found if plain == cfg.model else count_complexity(MODELS.build(plain), *numbers)
+
+
+def cells(parameters, macs, plain_parameters, plain_macs):
+    """A row's numbers, in millions and thousands of millions."""
+    counts = [parameters / 1e6, macs / 1e9, plain_parameters / 1e6, plain_macs / 1e9]
+    # A zero is exact; a difference that is rounded to zero keeps its sign.
+    difference = f'{(macs - plain_macs) / 1e9:+.3f}' if macs != plain_macs else '0'
+    return [f'{value:.3f}' for value in counts] + [difference]
+
+
+def make_table(title, first, rows):
+    table = Table(title=title, box=box.SIMPLE)
+    table.add_column(first, overflow='fold', min_width=18)
+    for column in COLUMNS:
+        table.add_column(column, justify='right')
+    for name, *numbers in rows:
+        table.add_row(name, *cells(*numbers))
+    return table
+
+
+def total(found):
+    return found.total_parameters, found.total_macs
+
+
+def main():
+    args = parse_args()
+    numbers = args.shape, args.proposals, args.detections
+    check_numbers(*numbers)
+    console = Console(markup=False)
+    configs = [args.config, *args.more]
+    cfgs = [read_config(argparse.Namespace(**{**vars(args), 'config': name})) for name in configs]
+    counts = [
+        count(cfg, *numbers) for cfg in track(cfgs, 'Counting', console=console, transient=True)
+    ]
+    height, width = args.shape
+    title = f'{height} x {width}, {args.proposals} proposals, {args.detections} detections'
+    if len(configs) > 1:
+        names = [Path(config).stem for config in configs]
+        rows = [(name, *total(a), *total(b)) for name, (a, b) in zip(names, counts)]
+        console.print(make_table(title, 'network', rows))
+    else:
+        found, plain = counts[0]
+        columns = (*found[:2], *plain[:2])
+        rows = [(part, *(column[part] for column in columns)) for part in found.parameters]
+        rows.append(('total', *total(found), *total(plain)))
+        console.print(make_table(f'{Path(args.config).stem}\n{title}', 'part', rows))
+    for config, (found, _) in zip(configs, counts):
+        if found.not_run:
+            names = ', '.join(found.not_run[:SHOWN]) + (', ...' if found.not_run[SHOWN:] else '')
+            console.print(
+                f'Warning: {config}: {len(found.not_run)} layers are not called, hence not '
+                f'counted: {names}'
+            )
+
+
+if __name__ == '__main__':
+    try:
+        main()
+    except (ValueError, OSError) as error:
+        sys.exit(f'complexity: {error}')
