@@ -326,7 +326,8 @@ def _read(path):
     if not Path(path).is_file():
         raise FileNotFoundError(
             f'There is no pattern file {path}. A search writes it: '
-            'python tools/edo_search.py CONFIG CHECKPOINT --out FILE'
+            'python tools/edo_search.py (or nats_search.py, cr_search.py) CONFIG CHECKPOINT '
+            '--out FILE'
         )
     try:
         return read_json(path)

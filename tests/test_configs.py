@@ -3,6 +3,7 @@ where the method does."""
 
 import copy
 import functools
+import math
 import re
 from pathlib import Path
 
@@ -10,13 +11,15 @@ import pytest
 import torch
 import yaml
 from mmengine.config import Config, ConfigDict
-from mmengine.registry import MODELS, DefaultScope
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import MODELS, PARAM_SCHEDULERS, DefaultScope
 
 from mmic.layers import DOConv2d, ICConv2d, PSConv2d
 from mmic.models.backbones import is_3x3_after_stem
+from mmic.models.nats import MIDDLE_CONVS
 from mmic.models.selection import searched_convs, selector
 from mmic.pattern import DilationPattern, LayerPattern
-from mmic.supernet import WideConv2d
+from mmic.supernet import MixedConv2d, WideConv2d
 
 pytest.importorskip('mmdet')
 
@@ -29,7 +32,12 @@ CONFIGS = sorted(
 METHOD = [name for name in CONFIGS if name.startswith('ic_conv/')]
 CHANGED = [name for name in METHOD if '_ic-' in name]
 SWAPPED = [name for name in CONFIGS if re.search('_(ps|do)-', name)]
-PLAIN = [name for name in CONFIGS if not re.search('_(ic|ps|do)-', name)]
+PLAIN = [name for name in CONFIGS if not re.search('_(ic|ps|do|nats)-', name)]
+NATS = [name for name in CONFIGS if '_nats-' in name]
+NATS_SUPERNETS = [name for name in NATS if '-supernet_' in name]
+NATS_SEARCHED = [name for name in NATS if '-supernet_' not in name]
+NATS_13E = [name for name in CONFIGS if name.startswith('nats/') and '_13e_' in name]
+NATS_ARGUMENTS = ('genotypes', 'num_groups', 'channels_per_group')
 METAFILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob('metafile.yml'))
 
 
@@ -37,7 +45,7 @@ def kind(node):
     """Bare type of a config node that mmic builds, else ''; a ``conv_cfg`` is one of its own."""
     name = node.get('type', '')
     name = name.rpartition('.')[2] if isinstance(name, str) else ''
-    return name if name.startswith(('IC', 'PS', 'DO', 'build_')) else ''
+    return name if name.startswith(('IC', 'PS', 'DO', 'NATS', 'build_')) else ''
 
 
 def nodes(cfg):
@@ -69,8 +77,8 @@ def plain_form(cfg):
         if not (key == 'conv_cfg' and value and kind(value))
     }
     if name:
-        plain['type'] = f'mmdet.{name[2:]}'
-        for key in ('d_max', 'pattern', 'search_stem', 'axes'):
+        plain['type'] = 'mmdet.' + re.sub('^(IC|PS|DO|NATS)', '', name)
+        for key in ('d_max', 'pattern', 'search_stem', 'axes', *NATS_ARGUMENTS):
             plain.pop(key, None)
     return plain
 
@@ -102,7 +110,8 @@ def fit_patterns(cfg, folder):
         if 'pattern' not in node:
             continue
         plain = build(plain_form(node), cfg.default_scope, 'meta')
-        rule = selector(node.get('select'))
+        method = 'nats' if kind(node).startswith('NATS') else 'edo'
+        rule = selector(MIDDLE_CONVS if method == 'nats' else node.get('select'))
         if not node.get('search_stem', True):
             rule = is_3x3_after_stem
         layers = {}
@@ -112,7 +121,7 @@ def fit_patterns(cfg, folder):
                 dilations, tuple(conv.kernel_size), conv.in_channels, conv.groups
             )
         node['pattern'] = str(folder / f'{number}.json')
-        DilationPattern(layers, 'edo').save(node['pattern'])
+        DilationPattern(layers, method).save(node['pattern'])
 
 
 def shapes(model):
@@ -123,6 +132,8 @@ def test_configs_are_found():
     assert len(METHOD) == 12
     assert len([name for name in SWAPPED if name.startswith('psconv/')]) == 6
     assert len([name for name in SWAPPED if name.startswith('do_conv/')]) == 2
+    assert len([name for name in CONFIGS if name.startswith('nats/')]) == 27
+    assert (len(NATS_SUPERNETS), len(NATS_SEARCHED)) == (15 + 1, 6 + 1)
     assert any(name.startswith('toy/') for name in CONFIGS)
 
 
@@ -134,7 +145,7 @@ def test_plain_model_builds(name):
     assert type(model).__name__ == cfg.model.type.rpartition('.')[2]
 
 
-@pytest.mark.parametrize('name', [name for name in CONFIGS if '_ic-' in name])
+@pytest.mark.parametrize('name', [name for name in CONFIGS if '_ic-' in name] + NATS_SEARCHED)
 def test_searched_model_builds_with_the_plain_parameters(name, tmp_path):
     cfg = load(name)
     changed = changed_nodes(cfg.model)
@@ -200,7 +211,7 @@ def test_name_says_what_the_config_holds(name):
     changed = changed_nodes(cfg.model)
     assert bool(changed) == (name not in PLAIN)
     for node in changed:
-        assert ('d_max' in node) == ('-supernet_' in stem)
+        assert ('d_max' in node or 'genotypes' in node) == ('-supernet_' in stem)
         kernel = re.search(r'-k(\d+)[-_]', stem)
         if kernel and 'd_max' in node:
             assert 2 * node['d_max'] + 1 == int(kernel[1])
@@ -212,7 +223,7 @@ def test_name_says_what_the_config_holds(name):
         assert cfg.train_cfg.max_epochs == int(epochs[1])
 
 
-@pytest.mark.parametrize('name', METHOD)
+@pytest.mark.parametrize('name', METHOD + NATS_13E)
 def test_schedule_is_the_papers(name):
     cfg = load(name)
     optimizer = cfg.optim_wrapper.optimizer
@@ -246,10 +257,11 @@ def test_swapped_config_differs_from_the_plain_one_in_the_convolutions_only(name
     assert plain_form(ours) == plain
 
 
-@pytest.mark.parametrize('name', CHANGED)
+@pytest.mark.parametrize('name', CHANGED + NATS_SEARCHED)
 def test_config_differs_from_the_plain_one_in_the_convolutions_only(name):
     ours = load_once(name).to_dict()
-    plain = load_once(re.sub(r'_ic-(.*?)-k\d+(-supernet)?', r'_\1', name)).to_dict()
+    plain = re.sub(r'_ic-(.*?)-k\d+(-supernet)?', r'_\1', name).replace('_nats-', '_')
+    plain = load_once(plain).to_dict()
     assert ours.pop('custom_imports') == dict(imports=['mmic'], allow_failed_imports=False)
     backbone = plain['model']['backbone']
     backbone['type'] = f'mmdet.{backbone["type"]}'
@@ -278,7 +290,7 @@ def test_metafile_lists_the_configs_of_its_folder(name):
         assert model['Metadata']['Epochs'] == cfg.train_cfg.max_epochs
 
 
-@pytest.mark.parametrize('folder', ['ic_conv', 'psconv', 'do_conv'])
+@pytest.mark.parametrize('folder', ['ic_conv', 'psconv', 'do_conv', 'nats'])
 def test_readme_counts_the_parameters_of_each_config(folder):
     page = (ROOT / folder / 'README.md').read_text()
     told = dict(re.findall(r'\]\(([\w.-]+\.py)\) \| ([\d.]+) M \|', page))
@@ -287,8 +299,154 @@ def test_readme_counts_the_parameters_of_each_config(folder):
     for name in names:
         cfg = load(name)
         # A searched network has the plain one's parameters, as tested above.
-        searched = '_ic-' in name and '-supernet_' not in name
+        searched = re.search('_(ic|nats)-', name) and '-supernet_' not in name
         model = plain_form(cfg.model) if searched else cfg.model
         parameters = build(model, cfg.default_scope, 'meta').parameters()
         count = sum(parameter.numel() for parameter in parameters)
         assert told[Path(name).name] == f'{count / 1e6:.2f}', name
+
+
+# Groups of a layer, N, in layer2, layer3 and layer4. ResNet's middle convolutions have 128, 256
+# and 512 channels there, ResNeXt's twice as many.
+GROUPS = {
+    'r50': (16, 16, 16),
+    'r50-n1': (1, 1, 1),
+    'r50-n2': (2, 2, 2),
+    'r50-n4': (4, 4, 4),
+    'r50-n8': (8, 8, 8),
+    'r50-n32': (32, 32, 32),
+    'r50-c1': (128, 256, 512),
+    'r50-c8': (16, 32, 64),
+    'r50-c16': (8, 16, 32),
+    'r50-c32': (4, 8, 16),
+    'r50-c64': (2, 4, 8),
+    'r50-set-a': (16, 16, 16),
+    'r50-set-b': (16, 16, 16),
+    'r101': (4, 8, 16),
+    'x101-32x4d': (8, 16, 32),
+}
+BLOCKS = {'r50': (4, 6, 3), 'r101': (4, 23, 3), 'x101': (4, 23, 3)}
+SMALL = [(1, 1), (2, 2), (3, 3)]
+# Table 5: of layer2 and layer3, of layer4.
+CANDIDATES = {
+    'a': ([(1, 1), (3, 3)], [(1, 1), (3, 3), (5, 5)]),
+    'b': (SMALL, [*SMALL, (4, 4), (5, 5)]),
+    'c': (
+        [*SMALL, (1, 3), (3, 1)],
+        [*SMALL, (4, 4), (5, 5), (1, 3), (3, 1), (1, 5), (5, 1)],
+    ),
+}
+
+
+def nats_search(variant):
+    return f'nats/faster-rcnn_nats-{variant}-supernet_fpn_25e_coco.py'
+
+
+def test_every_nats_variant_has_its_groups_written_above():
+    assert {nats_search(variant) for variant in GROUPS} == {
+        name for name in NATS_SUPERNETS if name.startswith('nats/')
+    }
+
+
+@pytest.mark.parametrize('variant', GROUPS)
+def test_nats_searches_stages_3_to_5_in_the_groups_of_the_paper(variant):
+    backbone = load(nats_search(variant)).model.backbone
+    model = build(backbone, 'mmdet', 'meta')
+    plain = build(plain_form(backbone), 'mmdet', 'meta')
+    set_name = variant[-1] if '-set-' in variant else 'c'
+    found, expected = shapes(model), shapes(plain)
+    for stage, blocks, groups in zip((2, 3, 4), BLOCKS[variant.split('-')[0]], GROUPS[variant]):
+        candidates = CANDIDATES[set_name][stage == 4]
+        for block in range(blocks):
+            layer = f'layer{stage}.{block}.conv2'
+            conv = model.get_submodule(layer)
+            assert isinstance(conv, MixedConv2d)
+            assert conv.candidates == candidates
+            weight = expected.pop(f'{layer}.weight')
+            expected.update({f'{layer}.weights.{i}': weight for i in range(len(candidates))})
+            expected[f'{layer}.alpha'] = (groups, len(candidates))
+            expected[f'{layer}.dilations'] = (len(candidates), 2)
+    assert found == expected
+
+
+@pytest.mark.parametrize('variant', GROUPS)
+def test_nats_search_config_is_the_first_one_with_another_backbone(variant):
+    """And that is the plain network's, with the norms of ImageNet."""
+    ours, first = (load_once(nats_search(name)).to_dict() for name in (variant, 'r50'))
+    network = re.sub(r'-(n\d+|c\d+|set-.)$', '', variant)
+    plain = load_once(f'nats/faster-rcnn_{network}_fpn_13e_coco.py').to_dict()['model']
+    backbone = plain['backbone']
+    assert (backbone['norm_cfg'].pop('type'), backbone['norm_eval']) == ('SyncBN', False)
+    backbone['norm_cfg']['type'], backbone['norm_eval'] = 'BN', True
+    backbone['type'] = f'mmdet.{backbone["type"]}'
+    assert plain_form(ours.pop('model')) == plain
+    first.pop('model')
+    assert ours == first
+
+
+def test_nats_search_takes_weights_and_alpha_from_their_own_splits():
+    cfg = load(nats_search('r50'))
+    weights, alpha = cfg.train_dataloader.to_dict(), cfg.train_cfg.alpha_dataloader.to_dict()
+    assert weights['dataset'].pop('ann_file') == 'annotations/nats_weights.json'
+    assert alpha['dataset'].pop('ann_file') == 'annotations/nats_alpha.json'
+    assert weights == alpha
+    assert weights['batch_size'] == 1
+    assert weights['dataset']['data_prefix'] == {'img': 'train2017/'}
+    assert (cfg.train_cfg.max_epochs, cfg.train_cfg.freeze_epochs) == (25, 10)
+
+
+def test_nats_search_schedule_is_the_papers():
+    cfg = load(nats_search('r50'))
+    images, epoch_length = cfg.auto_scale_lr.base_batch_size, 1000
+    model = torch.nn.Linear(1, 1)
+    model.alpha = torch.nn.Parameter(torch.zeros(1))
+    wrappers = build_optim_wrapper(model, copy.deepcopy(cfg.optim_wrapper))
+    weights, alpha = (wrappers[name].optimizer.param_groups[0] for name in ('weights', 'alpha'))
+    assert (images, weights['momentum'], weights['weight_decay']) == (8, 0.9, 1e-4)
+    assert isinstance(wrappers['alpha'].optimizer, torch.optim.Adam)
+    assert (alpha['lr'], alpha['weight_decay'], cfg.param_scheduler.alpha) == (0.01, 1e-5, [])
+    arguments = dict(optimizer=wrappers['weights'], epoch_length=epoch_length)
+    schedulers = [
+        PARAM_SCHEDULERS.build(copy.deepcopy(scheduler), default_args=arguments)
+        for scheduler in cfg.param_scheduler.weights
+    ]
+    assert weights['lr'] == pytest.approx(0.001 * 0.00125 * images)
+    wrappers['weights'].step()  # without gradients; the schedulers want one before theirs
+    for epoch in range(1, 26):
+        for _ in range(epoch_length):
+            for scheduler in schedulers:
+                scheduler.step()
+        per_image = 0.00005 + (0.00125 - 0.00005) * (1 + math.cos(math.pi * epoch / 25)) / 2
+        assert weights['lr'] == pytest.approx(per_image * images, rel=1e-4), epoch
+    assert weights['lr'] == pytest.approx(0.0004, rel=1e-4)
+
+
+@pytest.mark.parametrize('name', NATS_13E)
+def test_nats_trains_with_synchronised_norms_and_a_frozen_layer1(name):
+    backbone = load_once(name).model.backbone
+    assert (backbone.norm_cfg.type, backbone.norm_eval) == ('SyncBN', False)
+    assert backbone.frozen_stages == 1
+
+
+@pytest.mark.parametrize('name', NATS_SEARCHED)
+def test_nats_pattern_is_the_one_searched_on_faster_rcnn(name):
+    path = ROOT / name
+    network = 'faster-rcnn_' + path.stem.partition('_')[2]
+    pattern = Path(load_once(name).model.backbone.pattern)
+    assert pattern == path.parent / 'patterns' / f'{network}.json'
+    supernet = network.replace('_fpn', '-supernet_fpn').replace('_13e_', '_25e_')
+    assert f'{path.parent.name}/{supernet}.py' in NATS_SUPERNETS
+
+
+def test_nats_toy_pattern_is_of_its_supernet():
+    cfg = load('toy/faster-rcnn_nats-r50_fpn_toy.py')
+    supernet = load('toy/faster-rcnn_nats-r50-supernet_fpn_toy.py')
+    convs = dict(build(supernet.model, 'mmdet', 'meta').backbone.named_modules())
+    model = build(cfg.model, cfg.default_scope, 'cpu')
+    assert {n for n, conv in convs.items() if isinstance(conv, MixedConv2d)} == {
+        n for n, conv in model.backbone.named_modules() if isinstance(conv, ICConv2d)
+    }
+    pattern = DilationPattern.load(cfg.model.backbone.pattern)
+    for name, layer in pattern.layers.items():
+        chosen = {tuple(pair) for pair in layer.dilations.tolist()}
+        assert chosen <= set(convs[name].candidates)

@@ -1,0 +1,10 @@
+_base_ = './faster-rcnn_nats-r50-supernet_fpn_25e_coco.py'
+
+model = dict(
+    backbone=dict(
+        depth=101,
+        init_cfg=dict(checkpoint='torchvision://resnet101'),
+        num_groups=None,
+        channels_per_group=32,
+    )
+)
