@@ -98,7 +98,7 @@ class BilevelTrainLoop(EpochBasedTrainLoop):
             parameter
             for key, wrapper in wrappers.items()
             if key != name
-            for group in wrapper.param_groups
+            for group in wrapper.optimizer.param_groups
             for parameter in group['params']
         ]
         kept = [parameter.grad for parameter in others]

@@ -33,7 +33,7 @@ def build(model, **settings):
 
 def names_of(model, wrapper):
     names = {id(parameter): name for name, parameter in model.named_parameters()}
-    return {names[id(p)] for group in wrapper.param_groups for p in group['params']}
+    return {names[id(p)] for group in wrapper.optimizer.param_groups for p in group['params']}
 
 
 def test_alpha_has_the_optimizer_of_the_paper():
