@@ -18,6 +18,8 @@ from mmic.swap import swap_convs
 
 # Half the standard ones: [32, 64, 128, 256] for the four stages (A.1).
 SUPERNET_CHANNELS = 32
+# Of a 32x4d ResNeXt, half of 4.
+SUPERNET_BASE_WIDTH = 2
 
 
 class CRBackbone:
@@ -164,8 +166,10 @@ class CRMixin(CRBackbone):
                 f'depth={depth} cannot be searched: its blocks {list(baseline)} are outside the '
                 f'search space {[list(lengths) for lengths in space]}.'
             )
-        if self.search:
-            kwargs.setdefault('base_channels', SUPERNET_CHANNELS)
+        if self.search and 'base_channels' not in kwargs:
+            kwargs['base_channels'] = SUPERNET_CHANNELS
+            if self.family == 'resnext':
+                kwargs.setdefault('base_width', SUPERNET_BASE_WIDTH)
 
     def make_res_layer(self, num_blocks, **kwargs):
         """Build a stage, or all its branches; arguments as mmdet gives them."""

@@ -315,6 +315,10 @@ def test_stage_supernet_has_the_papers_branches_and_widths():
     ]
     widths = [stage.branches['3'][0].conv2.out_channels for stage in choices(supernet)]
     assert widths == [32, 64, 128, 256]
+    # 32x4d has 128 channels in its first stage, 32x2d has half of them.
+    grouped = CRResNeXt(depth=50, groups=32, search='stage')
+    widths = [stage.branches['3'][0].conv2.out_channels for stage in choices(grouped)]
+    assert widths == [64, 128, 256, 512]
     assert supernet.conv1.out_channels == 32
     assert default_path(supernet) == supernet.stage_blocks == (2, 2, 2, 2)
     assert default_path(CRResNet(depth=101, search='stage', **THIN)) == (3, 4, 23, 3)
