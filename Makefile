@@ -7,7 +7,7 @@ BASE_PYTHON := $(or $(PYTHON),$(shell for p in python3.11 python3.10 python3 pyt
     $$p -c '' 2>/dev/null && echo $$p && break; done))
 RUN := $(VENV)/bin/python
 
-.PHONY: help setup demo demo-nats test lint format bench docs clean
+.PHONY: help setup demo demo-nats demo-cr test lint format bench docs clean
 
 help: ## Show this help.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -22,6 +22,9 @@ demo: setup ## Supernet, EDO, searched detector on generated data, AP side by si
 
 demo-nats: setup ## The same chain with NATS: bilevel search, decoding, searched detector.
 	$(RUN) tools/demo.py nats
+
+demo-cr: setup ## The same chain with CR-NAS: both supernets and searches, searched detector.
+	$(RUN) tools/demo.py cr
 
 test: setup ## Run the tests.
 	$(RUN) -m pytest

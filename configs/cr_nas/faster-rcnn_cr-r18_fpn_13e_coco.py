@@ -1,0 +1,11 @@
+# The paper's network: blocks moved between stages, and a dilation for each block.
+_base_ = ['./faster-rcnn_r18_fpn_13e_coco.py', '../_base_/mmic.py']
+
+model = dict(
+    backbone=dict(
+        type='CRResNet',
+        arch='CR-ResNet18',
+        # What configs/cr_nas/imagenet/cr-r18_150e_in1k.py trains: no plain network's fits.
+        init_cfg=dict(checkpoint='work_dirs/cr-r18_150e_in1k/epoch_150.pth', prefix='backbone.'),
+    )
+)

@@ -1,0 +1,13 @@
+# Stages alone: the paper's network with blocks moved between stages, without dilations.
+_base_ = ['./faster-rcnn_mobilenetv2_fpn_13e_coco.py', '../_base_/mmic.py']
+
+model = dict(
+    backbone=dict(
+        type='CRMobileNetV2',
+        arch='SCR-MobileNetV2',
+        # What configs/cr_nas/imagenet/scr-mobilenetv2_150e_in1k.py trains: no plain network's fits.
+        init_cfg=dict(
+            checkpoint='work_dirs/scr-mobilenetv2_150e_in1k/epoch_150.pth', prefix='backbone.'
+        ),
+    )
+)

@@ -1,0 +1,11 @@
+# Stages alone: the paper's network with blocks moved between stages, without dilations.
+_base_ = ['./faster-rcnn_r18_fpn_13e_coco.py', '../_base_/mmic.py']
+
+model = dict(
+    backbone=dict(
+        type='CRResNet',
+        arch='SCR-ResNet18',
+        # What configs/cr_nas/imagenet/scr-r18_150e_in1k.py trains: no plain network's fits.
+        init_cfg=dict(checkpoint='work_dirs/scr-r18_150e_in1k/epoch_150.pth', prefix='backbone.'),
+    )
+)

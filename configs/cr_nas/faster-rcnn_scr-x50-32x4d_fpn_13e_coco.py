@@ -1,0 +1,13 @@
+# Stages alone: the paper's network with blocks moved between stages, without dilations.
+_base_ = ['./faster-rcnn_x50-32x4d_fpn_13e_coco.py', '../_base_/mmic.py']
+
+model = dict(
+    backbone=dict(
+        type='CRResNeXt',
+        arch='SCR-ResNeXt50-32x4d',
+        # What configs/cr_nas/imagenet/scr-x50-32x4d_150e_in1k.py trains: no plain network's fits.
+        init_cfg=dict(
+            checkpoint='work_dirs/scr-x50-32x4d_150e_in1k/epoch_150.pth', prefix='backbone.'
+        ),
+    )
+)

@@ -1,0 +1,11 @@
+# Transfer: the network that was searched on Faster R-CNN, in another detector.
+_base_ = ['./mask-rcnn_r50_fpn_13e_coco.py', '../_base_/mmic.py']
+
+model = dict(
+    backbone=dict(
+        type='CRResNet',
+        arch='CR-ResNet50',
+        # What configs/cr_nas/imagenet/cr-r50_150e_in1k.py trains: no plain network's fits.
+        init_cfg=dict(checkpoint='work_dirs/cr-r50_150e_in1k/epoch_150.pth', prefix='backbone.'),
+    )
+)
