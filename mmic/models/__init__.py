@@ -13,19 +13,35 @@ from mmic.models.backbones import (
     PSResNeXt,
 )
 from mmic.models.builders import build_searched, build_supernet
+from mmic.models.classification import (
+    CIFARPlainNet,
+    CIFARPreActResNet,
+    CIFARResNet,
+    CIFARResNeXt,
+    MobileNetV1,
+    PlainNet,
+    PreActResNet,
+)
 from mmic.models.convs import build_swapped
 
 __all__ = [
+    'CIFARPlainNet',
+    'CIFARPreActResNet',
+    'CIFARResNeXt',
+    'CIFARResNet',
     'CRMobileNetV2',
     'CRResNeXt',
     'CRResNet',
     'ICMobileNetV2',
     'ICResNeXt',
     'ICResNet',
+    'MobileNetV1',
     'NATSResNeXt',
     'NATSResNet',
     'PSResNeXt',
     'PSResNet',
+    'PlainNet',
+    'PreActResNet',
     'build_searched',
     'build_supernet',
     'build_swapped',

@@ -12,9 +12,10 @@ from mmic.models.selection import is_3x3
 from mmic.registry import MODELS, register
 
 HOST_NEEDED = (
-    '{name} is built on mmdet, which cannot be imported here ({reason}). '
-    'Install it with `pip install onedl-mmdetection`, or `mim install mmdet`.'
+    '{name} is built on {host}, which cannot be imported here ({reason}). '
+    'Install it with `pip install {package}`, or `mim install {host}`.'
 )
+PACKAGES = {'mmdet': 'onedl-mmdetection', 'mmpretrain': 'onedl-mmpretrain'}
 
 
 def is_3x3_after_stem(name, conv):
@@ -73,11 +74,12 @@ class PolyScaleMixin:
         to_swapped(self, dict(type='PSConv2d', pattern=pattern, axes=axes))
 
 
-def _needs_host(name, reason):
+def _needs_host(name, reason, host='mmdet'):
     """What stands in the registry for a backbone whose host package is missing."""
 
     def build(*args, **kwargs):
-        raise ImportError(HOST_NEEDED.format(name=name, reason=reason))
+        package = PACKAGES[host]
+        raise ImportError(HOST_NEEDED.format(name=name, host=host, reason=reason, package=package))
 
     build.__name__ = name
     return build

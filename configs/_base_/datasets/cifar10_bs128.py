@@ -1,0 +1,3 @@
+_base_ = 'mmpretrain::_base_/datasets/cifar10_bs16.py'
+
+train_dataloader = dict(batch_size=128)

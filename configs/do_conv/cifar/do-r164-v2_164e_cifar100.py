@@ -1,0 +1,3 @@
+_base_ = './r164-v2_164e_cifar100.py'
+
+model = dict(backbone=dict(conv_cfg=dict(type='DOConv2d')))

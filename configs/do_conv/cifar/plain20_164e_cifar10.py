@@ -1,0 +1,3 @@
+_base_ = './r20-v1_164e_cifar10.py'
+
+model = dict(backbone=dict(type='CIFARPlainNet'))

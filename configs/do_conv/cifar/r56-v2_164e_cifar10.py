@@ -1,0 +1,3 @@
+_base_ = './r110-v1_164e_cifar10.py'
+
+model = dict(backbone=dict(type='CIFARPreActResNet', depth=56))

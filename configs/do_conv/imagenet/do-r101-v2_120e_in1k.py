@@ -1,0 +1,3 @@
+_base_ = './r101-v2_120e_in1k.py'
+
+model = dict(backbone=dict(conv_cfg=dict(type='DOConv2d')))

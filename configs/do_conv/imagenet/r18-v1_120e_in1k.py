@@ -1,0 +1,4 @@
+# Without bottlenecks v1 and v1b are one network.
+_base_ = './r50-v1b_120e_in1k.py'
+
+model = dict(backbone=dict(depth=18), head=dict(in_channels=512))

@@ -1,0 +1,3 @@
+_base_ = './ps-r50_120e_in1k.py'
+
+model = dict(backbone=dict(conv=dict(pattern=(1, 4, 1, 1))))
