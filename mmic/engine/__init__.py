@@ -2,7 +2,14 @@
 
 from mmic.engine.hooks import NATSHook
 from mmic.engine.loops import BilevelTrainLoop
+from mmic.engine.metrics import build_crowdhuman_recall
 from mmic.engine.optim import BilevelOptimWrapperConstructor
 from mmic.engine.path_sampling import PathSamplingHook
 
-__all__ = ['BilevelOptimWrapperConstructor', 'BilevelTrainLoop', 'NATSHook', 'PathSamplingHook']
+__all__ = [
+    'BilevelOptimWrapperConstructor',
+    'BilevelTrainLoop',
+    'NATSHook',
+    'PathSamplingHook',
+    'build_crowdhuman_recall',
+]

@@ -23,8 +23,10 @@ from mmic.models.classification import (
     PreActResNet,
 )
 from mmic.models.convs import build_swapped
+from mmic.models.rfcn import RFCN, RFCNHead, RFCNRoIExtractor, RFCNRPNHead
 
 __all__ = [
+    'RFCN',
     'CIFARPlainNet',
     'CIFARPreActResNet',
     'CIFARResNeXt',
@@ -42,6 +44,9 @@ __all__ = [
     'PSResNet',
     'PlainNet',
     'PreActResNet',
+    'RFCNHead',
+    'RFCNRPNHead',
+    'RFCNRoIExtractor',
     'build_searched',
     'build_supernet',
     'build_swapped',
