@@ -1,0 +1,2 @@
+# The plain baseline, in the schedule of the paper.
+_base_ = './_base_/ae_300e_coco-640x640.py'
