@@ -46,7 +46,7 @@ class CommandRunner:
         start = time.perf_counter()
         columns = TextColumn('  {task.description}'), BarColumn(), TimeElapsedColumn()
         bar = Progress(*columns, console=self.console, transient=True)
-        with open(log, 'w') as file, bar:
+        with open(log, 'w', buffering=1) as file, bar:  # readable while it runs
             task = bar.add_task('starting', total=None)
             process = subprocess.Popen(
                 [sys.executable, *command],
