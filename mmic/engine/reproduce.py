@@ -1,0 +1,275 @@
+"""From a printed result to the commands that lead to it, and a report of what was measured."""
+
+import functools
+import html
+from dataclasses import dataclass
+from numbers import Real
+from pathlib import Path
+from typing import Optional, Tuple
+
+from mmengine.config import Config
+
+from mmic.engine.config import default_work_dir
+from mmic.engine.rows import PAPERS, ROOT, find_row, resolve
+from mmic.files import BadFileError, read_json
+
+ANNOTATIONS = 'data/coco/annotations'
+SPLITS = {
+    'nats': (
+        *('nats', '--train', f'{ANNOTATIONS}/instances_train2017.json'),
+        *('--val', f'{ANNOTATIONS}/instances_val2014.json'),
+        *('--minival', f'{ANNOTATIONS}/instances_val2017.json', '--out-dir', ANNOTATIONS),
+    ),
+    'cr': (
+        *('holdout', f'{ANNOTATIONS}/instances_train2017.json', '--num', '5000'),
+        *('--names', 'archtrain', 'archval', '--out-dir', ANNOTATIONS),
+        *('--minival', f'{ANNOTATIONS}/instances_val2017.json'),
+    ),
+}
+COLUMNS = ('row', 'network', 'paper', "paper's baseline", 'measured here', 'its baseline, measured')
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command of a chain.
+
+    Attributes:
+        name (str): What it does.
+        command (tuple[str]): Script and arguments, for ``python``, from the repository's root.
+        config (str | None): The config that it reads, below ``configs/``.
+    """
+
+    name: str
+    command: Tuple[str, ...]
+    config: Optional[str] = None
+
+
+@functools.lru_cache(maxsize=None)
+def load_config(name):
+    """Load a config below ``configs/``, without the imports that building it needs."""
+    return Config.fromfile(ROOT / 'configs' / name, import_custom_modules=False)
+
+
+def steps_of(rows, key):
+    """List the commands that lead to a printed result.
+
+    Args:
+        rows (dict[str, Row]): What ``read_rows`` returns.
+        key (str): Id of the row.
+
+    Returns:
+        list[Step]: In the order in which they have to run, none twice.
+
+    Raises:
+        ValueError: There is no such row, it has no config, or nothing says where its search writes.
+    """
+    row = resolve(rows, find_row(rows, key))
+    if not row.config:
+        raise ValueError(f'{row.id}: {row.not_run or "no config yet."}')
+    steps, checkpoints = _training(rows, rows[row.weights_of] if row.weights_of else row)
+    for checkpoint, options in checkpoints:
+        command = ('tools/test.py', f'configs/{row.config}', checkpoint, *_cfg_options(options))
+        steps.append(Step('test', command, row.config))
+    return list(dict.fromkeys(steps))
+
+
+def inputs_of(steps):
+    """What the steps need from outside: ``(data folders, names of weights to fetch)``, sorted."""
+    data, weights = set(), set()
+    for step in steps:
+        if step.config is None:
+            continue
+        cfg = load_config(step.config)
+        loaders = [cfg.train_dataloader, cfg.test_dataloader]
+        data |= {node['data_root'].rstrip('/') for node in _nodes(loaders) if 'data_root' in node}
+        start = (cfg.model.backbone.get('init_cfg') or {}).get('checkpoint', '')
+        replaced = any('init_cfg.checkpoint=' in word for word in step.command)
+        if step.command[0] == 'tools/train.py' and '://' in start and not replaced:
+            weights.add(start)
+    return sorted(data), sorted(weights)
+
+
+def _nodes(value):
+    """All dicts in a part of a config, outer ones first."""
+    if isinstance(value, dict):
+        yield value
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _nodes(item)
+
+
+def _training(rows, row):
+    """Steps up to the trained network; its checkpoints, each with the options of its model."""
+    steps, patterns = _search(rows, row)
+    options = _pattern_options(row.config, patterns)
+    start = []
+    if row.pretrain:
+        pretrained = _pattern_options(row.pretrain, patterns)
+        step, checkpoint = _train(row, 'pretrain', row.pretrain, pretrained)
+        steps.append(step)
+        start = _start_options(row.config, checkpoint)
+    checkpoints = []
+    for seed in range(row.runs):
+        several = row.runs > 1
+        part = f'seed_{seed}' if several else 'train'
+        run = [f'randomness.seed={seed}'] if several else []
+        step, checkpoint = _train(row, part, row.config, [*options, *start, *run])
+        steps.append(step)
+        checkpoints.append((checkpoint, options))
+    return steps, checkpoints
+
+
+def _search(rows, row):
+    """Steps up to the pattern; its files by their place in the model, empty without a search."""
+    steps, found = _search(rows, rows[row.pattern_of]) if row.pattern_of else ([], {})
+    if not row.search:
+        return steps, found
+    kind, _, stage = row.search.partition('_')
+    if kind in SPLITS:
+        steps.append(Step('split the data', ('tools/coco_split.py', *SPLITS[kind])))
+    options = _pattern_options(row.supernet, found)
+    start = []
+    if row.supernet_pretrain:
+        pretrained = _pattern_options(row.supernet_pretrain, found)
+        step, checkpoint = _train(row, 'supernet_pretrain', row.supernet_pretrain, pretrained)
+        steps.append(step)
+        start = _start_options(row.supernet, checkpoint)
+    step, checkpoint = _train(row, 'supernet', row.supernet, [*options, *start])
+    steps.append(step)
+    patterns = {'backbone': row.pattern} if row.pattern else _patterns_read(row.config)
+    if not patterns:
+        raise ValueError(
+            f'{row.id}: configs/{row.config} reads no pattern; the row has to name one'
+        )
+    for place, path in patterns.items():
+        # A checkpoint that holds several searched parts is searched part by part.
+        scope = ['--scope', place] if len(patterns) > 1 else []
+        command = [f'tools/{kind}_search.py', *([stage] if stage else [])]
+        command += [f'configs/{row.supernet}', checkpoint, '--out', path, *scope]
+        command += [*row.search_options.split(), *_cfg_options(options)]
+        steps.append(Step('search', tuple(command), row.supernet))
+    return steps, patterns
+
+
+def _train(row, part, config, options):
+    """The step of a training and its last checkpoint.
+
+    Changed configs, and those whose name another method's config has too, get the row's folder.
+    """
+    namesakes = list((ROOT / 'configs').rglob(Path(config).name))
+    own = options or len(namesakes) > 1
+    folder = f'work_dirs/{row.id}/{part}' if own else default_work_dir(config)
+    changes = [*(('--work-dir', folder) if own else ()), *_cfg_options(options)]
+    names = {'train': 'train', 'supernet': 'train the supernet'}
+    names.update(pretrain='train on ImageNet', supernet_pretrain='train the supernet on ImageNet')
+    step = Step(names.get(part, 'train'), ('tools/train.py', f'configs/{config}', *changes), config)
+    return step, f'{folder}/epoch_{load_config(config).train_cfg.max_epochs}.pth'
+
+
+def _cfg_options(options):
+    return ('--cfg-options', *options) if options else ()
+
+
+def _patterns_read(config):
+    """Pattern files that a config reads, relative to the repository, by place in the model."""
+    found = {}
+
+    def visit(node, place):
+        for key, value in node.items():
+            if key == 'pattern' and str(value).endswith('.json'):
+                found[place] = Path(value).resolve().relative_to(ROOT).as_posix()
+            elif isinstance(value, dict):
+                visit(value, f'{place}.{key}' if place else key)
+
+    visit(load_config(config).model, '')
+    return found
+
+
+def _pattern_options(config, patterns):
+    """Options that give a config the patterns that it does not read anyway."""
+    read = _patterns_read(config)
+    changed = {place: path for place, path in patterns.items() if read.get(place) != path}
+    options = [f'model.{place}.pattern={path}' for place, path in changed.items()]
+    if options and load_config(config).model.backbone.get('arch'):
+        options.insert(0, 'model.backbone.arch=None')
+    return options
+
+
+def _start_options(config, checkpoint):
+    """Options that start a detector's backbone from a classifier's checkpoint."""
+    wanted = {'checkpoint': checkpoint, 'prefix': 'backbone.'}
+    given = load_config(config).model.backbone.get('init_cfg') or {}
+    return [
+        f'model.backbone.init_cfg.{name}={value}'
+        for name, value in wanted.items()
+        if given.get(name) != value
+    ]
+
+
+def read_results(path, rows):
+    """Read measured results: ``{row id: {metric: number}}``, in the papers' units.
+
+    Raises:
+        BadFileError: Not of that form, or a row or metric that the table does not have.
+    """
+    content = read_json(path)
+    metrics = {name for row in rows.values() for name in (*row.metrics, *row.delta)}
+    if not isinstance(content, dict):
+        raise BadFileError(f'{path}: expected results by row id, got {type(content).__name__}.')
+    for key, values in content.items():
+        try:
+            find_row(rows, key)
+        except ValueError as error:
+            raise BadFileError(f'{path}: {error}') from None
+        if not isinstance(values, dict):
+            raise BadFileError(f'{path}: {key}: expected numbers by metric, got {values!r}.')
+        for name, value in values.items():
+            if name not in metrics:
+                raise BadFileError(f'{path}: {key}: no metric {name!r}; known: {sorted(metrics)}.')
+            if isinstance(value, bool) or not isinstance(value, Real):
+                raise BadFileError(f'{path}: {key}: {name}: expected a number, got {value!r}.')
+    return content
+
+
+def report_lines(rows, results, paper):
+    """The report's lines of one paper, each with an entry for each of ``COLUMNS``."""
+
+    def measured(row):
+        values = results.get(row.id) or results.get(resolve(rows, row).id) or {}
+        return ', '.join(f'{name} {value}' for name, value in values.items())
+
+    lines = []
+    for row in rows.values():
+        if row.paper == paper and not row.not_run:
+            base = rows[row.baseline] if row.baseline else None
+            ends = (
+                (base.printed(), measured(row), measured(base)) if base else ('', measured(row), '')
+            )
+            lines.append((row.id, row.network, row.printed(), *ends))
+    return lines
+
+
+def report_markdown(rows, results):
+    """The report as Markdown."""
+    parts = []
+    for paper in PAPERS:
+        lines = [COLUMNS, ['---'] * len(COLUMNS), *report_lines(rows, results, paper)]
+        table = '\n'.join(f'| {" | ".join(line)} |' for line in lines)
+        parts.append(f'## {paper}\n\n{table}\n')
+    return '# Printed and measured results\n\n' + '\n'.join(parts)
+
+
+def report_html(rows, results):
+    """The report as a page of HTML."""
+
+    def line(entries, tag):
+        cells = ''.join(f'<{tag}>{html.escape(entry)}</{tag}>' for entry in entries)
+        return f'<tr>{cells}</tr>\n'
+
+    title = 'Printed and measured results'
+    text = f'<!DOCTYPE html>\n<meta charset="utf-8">\n<title>{title}</title>\n<h1>{title}</h1>\n'
+    for paper in PAPERS:
+        body = ''.join(line(entries, 'td') for entries in report_lines(rows, results, paper))
+        text += f'<h2>{paper}</h2>\n<table border="1">\n{line(COLUMNS, "th")}{body}</table>\n'
+    return text

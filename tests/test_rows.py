@@ -1,0 +1,472 @@
+"""The table of the papers' results: complete, sound, and turned into the right commands."""
+
+import dataclasses
+import json
+import re
+import shlex
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from helpers import ROOT, call_tool
+
+from mmic.engine.reproduce import inputs_of, read_results, steps_of
+from mmic.engine.rows import PAPERS, read_rows, resolve
+from mmic.files import BadFileError
+
+pytest.importorskip('mmdet')
+pytest.importorskip('mmpretrain')
+
+# Results in each table, counted in the papers.
+PRINTED = {
+    'ic': {
+        'Table 1': 8,
+        'Table 2': 10,
+        'Table 3': 12,
+        'Table 4': 4,
+        'Table 5': 46,
+        'Table 6': 12,
+        'Table 7': 2,
+        'Table 8': 8,
+        'Table 9': 5,
+        'Table 10': 3,
+        'Sec. 3.3, text': 1,
+    },
+    'ps': {
+        'Table 1': 12,
+        'Table 2': 11,
+        'Table 3': 4,
+        'Table 4': 5,
+        'Table 5': 3,
+        'Table 6': 6,
+        'Table 7': 12,
+        'Table 8': 10,
+        'Sec. 4.2, text': 2,
+        'Footnote 4, text': 1,
+        'Footnote 5, text': 1,
+        'Sec. 4.2 Speed Benchmark, text': 3,
+        'Appendix G, text': 7,
+    },
+    'nats': {
+        'Table 1': 9,
+        'Table 2': 7,
+        'Table 3': 6,
+        'Table 4': 4,
+        'Table 5': 4,
+        'Table 6': 8,
+        'Footnote 3, text': 1,
+    },
+    'cr': {
+        'Table 1': 8,
+        'Table 2': 4,
+        'Table 3': 6,
+        'Table 4': 12,
+        'Table 5': 12,
+        'Table 6': 4,
+        'Table 7': 4,
+        'Table 8': 2,
+        'Table 9': 2,
+        'Figure 6': 2,
+    },
+    'do': {
+        'Table 1': 36,
+        'Table 2': 47,
+        'Table 3': 12,
+        'Table 4': 6,
+        'Table 5': 3,
+        'Table 6': 18,
+        'Table 7': 3,
+        'Table 8': 4,
+    },
+}
+TOTALS = {'ic': 111, 'ps': 77, 'nats': 39, 'cr': 56, 'do': 129}
+
+# A few results, typed in from the papers once more.
+NUMBERS = {
+    'ic.t1.r50': {'top1_acc': 77.30, 'top5_acc': 93.58},
+    'ic.t4.rfcn.r101': {'voc_AP50': 82.95},
+    'ps.t5.r50.out_only': {'top1_err': 22.056, 'top5_err': 6.174},
+    'cr.t2.r50.base': {'voc_AP50': 84.1},
+    'do.t2.resnetv1b_50.base': {'top1_acc': 77.56},
+}
+DIFFERENCES = {
+    'do.t1.cifar10.resnetv1_110': {'top1_acc': -0.05},
+    'do.t2.plain_18': {'top1_acc': 1.01},
+    'ps.text.faster_rcnn.r50.cosine_pretrain': {'box_AP': 2.6},
+}
+
+# Commands by row, by hand. IC: the search writes what the searched config reads.
+IC = 'configs/ic_conv/faster-rcnn_ic-r50-k9'
+IC_RUN = 'work_dirs/faster-rcnn_ic-r50-k9'
+IC_SEARCH = [
+    f'tools/train.py {IC}-supernet_fpn_13e_coco.py',
+    f'tools/edo_search.py {IC}-supernet_fpn_13e_coco.py '
+    f'{IC_RUN}-supernet_fpn_13e_coco/epoch_13.pth '
+    '--out configs/ic_conv/patterns/faster-rcnn_ic-r50-k9_fpn_13e_coco.json',
+]
+NATS = 'configs/nats/faster-rcnn_nats-r50'
+NATS_DATA = (
+    'tools/coco_split.py nats --train data/coco/annotations/instances_train2017.json '
+    '--val data/coco/annotations/instances_val2014.json '
+    '--minival data/coco/annotations/instances_val2017.json --out-dir data/coco/annotations'
+)
+G4 = 'work_dirs/nats.t2.g4'
+CR_STAGE = 'cr-r50-stage-supernet'
+CR = 'work_dirs/cr.t5.r50'
+CR_FOUND = f'--cfg-options model.backbone.arch=None model.backbone.pattern={CR}/pattern.json'
+POSE = 'ae_ic-r50-k13_300e_coco-640x640'
+BOTH = 'configs/do_conv/faster-rcnn_do-r50_do-fpn-rpn_1x_coco.py'
+C4 = 'faster-rcnn_ic-r50-k9-supernet_c4_20e_crowdhuman'
+C4_SEARCHED = 'faster-rcnn_ic-r50-k9_c4_20e_crowdhuman'
+COMMANDS = {
+    'ic.t3.faster_rcnn.r50': [
+        *IC_SEARCH,
+        f'tools/train.py {IC}_fpn_13e_coco.py',
+        f'tools/test.py {IC}_fpn_13e_coco.py {IC_RUN}_fpn_13e_coco/epoch_13.pth',
+    ],
+    # Other methods have a config of this name.
+    'ic.t3.faster_rcnn.r50.base': [
+        'tools/train.py configs/ic_conv/faster-rcnn_r50_fpn_13e_coco.py '
+        '--work-dir work_dirs/ic.t3.faster_rcnn.r50.base/train',
+        'tools/test.py configs/ic_conv/faster-rcnn_r50_fpn_13e_coco.py '
+        'work_dirs/ic.t3.faster_rcnn.r50.base/train/epoch_13.pth',
+    ],
+    'ic.t4.rfcn.r50': [
+        *IC_SEARCH,
+        'tools/train.py configs/ic_conv/rfcn_ic-r50-k9_18e_voc0712.py',
+        'tools/test.py configs/ic_conv/rfcn_ic-r50-k9_18e_voc0712.py '
+        'work_dirs/rfcn_ic-r50-k9_18e_voc0712/epoch_18.pth',
+    ],
+    # The fifth stage lies in the box head; each part has its own file.
+    'ic.t7.faster_rcnn_c4.r50': [
+        f'tools/train.py configs/ic_conv/{C4}.py',
+        f'tools/edo_search.py configs/ic_conv/{C4}.py work_dirs/{C4}/epoch_20.pth '
+        f'--out configs/ic_conv/patterns/{C4_SEARCHED}.json --scope backbone',
+        f'tools/edo_search.py configs/ic_conv/{C4}.py work_dirs/{C4}/epoch_20.pth '
+        f'--out configs/ic_conv/patterns/{C4_SEARCHED}_shared-head.json '
+        '--scope roi_head.shared_head',
+        f'tools/train.py configs/ic_conv/{C4_SEARCHED}.py',
+        f'tools/test.py configs/ic_conv/{C4_SEARCHED}.py work_dirs/{C4_SEARCHED}/epoch_20.pth',
+    ],
+    'nats.t2.g4': [
+        NATS_DATA,
+        f'tools/train.py {NATS}-n4-supernet_fpn_25e_coco.py',
+        f'tools/nats_search.py {NATS}-n4-supernet_fpn_25e_coco.py '
+        f'work_dirs/faster-rcnn_nats-r50-n4-supernet_fpn_25e_coco/epoch_25.pth '
+        f'--out {G4}/pattern.json',
+        f'tools/train.py {NATS}_fpn_13e_coco.py --work-dir {G4}/train '
+        f'--cfg-options model.backbone.pattern={G4}/pattern.json',
+        f'tools/test.py {NATS}_fpn_13e_coco.py {G4}/train/epoch_13.pth '
+        f'--cfg-options model.backbone.pattern={G4}/pattern.json',
+    ],
+    'cr.t1.r50': [
+        'tools/train.py configs/cr_nas/imagenet/cr-r50_150e_in1k.py',
+        'tools/train.py configs/cr_nas/faster-rcnn_cr-r50_fpn_13e_coco.py',
+        'tools/test.py configs/cr_nas/faster-rcnn_cr-r50_fpn_13e_coco.py '
+        'work_dirs/faster-rcnn_cr-r50_fpn_13e_coco/epoch_13.pth',
+    ],
+    'cr.t5.r50': [
+        'tools/coco_split.py holdout data/coco/annotations/instances_train2017.json --num 5000 '
+        '--names archtrain archval --out-dir data/coco/annotations '
+        '--minival data/coco/annotations/instances_val2017.json',
+        f'tools/train.py configs/cr_nas/imagenet/{CR_STAGE}_150e_in1k.py',
+        f'tools/train.py configs/cr_nas/faster-rcnn_{CR_STAGE}_fpn_25e_coco.py',
+        f'tools/cr_search.py stage configs/cr_nas/faster-rcnn_{CR_STAGE}_fpn_25e_coco.py '
+        f'work_dirs/faster-rcnn_{CR_STAGE}_fpn_25e_coco/epoch_25.pth --out {CR}/pattern.json',
+        'tools/train.py configs/cr_nas/imagenet/scr-r50_150e_in1k.py '
+        f'--work-dir {CR}/pretrain {CR_FOUND}',
+        'tools/train.py configs/cr_nas/faster-rcnn_scr-r50_fpn_13e_coco.py '
+        f'--work-dir {CR}/train {CR_FOUND} '
+        f'model.backbone.init_cfg.checkpoint={CR}/pretrain/epoch_150.pth',
+        'tools/test.py configs/cr_nas/faster-rcnn_scr-r50_fpn_13e_coco.py '
+        f'{CR}/train/epoch_13.pth {CR_FOUND}',
+    ],
+    'do.t5.faster_rcnn.r50.both': [
+        'tools/train.py configs/do_conv/imagenet/do-r50-v1b_120e_in1k.py',
+        f'tools/train.py {BOTH} --work-dir work_dirs/do.t5.faster_rcnn.r50.both/train '
+        '--cfg-options model.backbone.init_cfg.checkpoint='
+        'work_dirs/do-r50-v1b_120e_in1k/epoch_120.pth model.backbone.init_cfg.prefix=backbone.',
+        f'tools/test.py {BOTH} work_dirs/do.t5.faster_rcnn.r50.both/train/epoch_12.pth',
+    ],
+}
+
+
+@pytest.fixture(scope='module')
+def rows():
+    return read_rows()
+
+
+def commands_of(rows, key):
+    return [' '.join(step.command) for step in steps_of(rows, key)]
+
+
+def write_rows(folder, **lines):
+    """Make a table of one line per paper, in a folder with one config, ``ic_conv/a.py``."""
+    (folder / 'configs' / 'rows').mkdir(parents=True)
+    (folder / 'configs' / 'ic_conv').mkdir()
+    (folder / 'configs' / 'ic_conv' / 'a.py').write_text('')
+    for paper in PAPERS:
+        line = lines.get(paper, f'{paper}.t1.a: {{table: Table 1, network: A, not_run: No.}}')
+        (folder / 'configs' / 'rows' / f'{paper}.yml').write_text(line)
+    return folder
+
+
+def test_every_printed_result_stands_in_the_table_once(rows):
+    found = {paper: Counter() for paper in PAPERS}
+    for row in rows.values():
+        found[row.paper][row.table] += 1
+    assert {paper: dict(tables) for paper, tables in found.items()} == PRINTED
+    assert {paper: sum(tables.values()) for paper, tables in PRINTED.items()} == TOTALS
+    assert len(rows) == sum(TOTALS.values()) == 412
+
+
+def test_numbers_are_the_printed_ones(rows):
+    assert {key: rows[key].metrics for key in NUMBERS} == NUMBERS
+    assert {key: rows[key].delta for key in DIFFERENCES} == DIFFERENCES
+    assert rows['cr.t6.r18'].architecture == {
+        'stages': [1, 1, 2, 4],
+        'operations': [0, 0, 1, 0, 1, 0, 2, 1],
+    }
+    without = [row.id for row in rows.values() if not row.printed()]
+    assert not without
+
+
+def test_configs_and_rows_that_are_named_exist(rows):
+    for row in rows.values():
+        for name in ('config', 'pretrain', 'supernet', 'supernet_pretrain'):
+            config = getattr(row, name)
+            assert config is None or (ROOT / 'configs' / config).is_file(), row.id
+        assert row.baseline is None or rows[row.baseline].paper == row.paper
+        if row.id + '.base' in rows:
+            assert row.baseline == row.id + '.base'
+        assert (row.config is None) or not (row.todo or row.not_run or row.same_as), row.id
+
+
+def test_no_two_rows_are_the_same_training(rows):
+    """Nothing is trained twice, and no training overwrites another's pattern."""
+    chains, written = {}, {}
+    facts = ('id', 'table', 'network', 'dataset', 'metrics', 'delta', 'architecture', 'baseline')
+    for row in rows.values():
+        if row.config:
+            chain = {key: value for key, value in vars(row).items() if key not in (*facts, 'note')}
+            twin = chains.setdefault(json.dumps(chain), row.id)
+            assert twin == row.id
+        if row.search:
+            place = row.pattern or row.config
+            assert written.setdefault(place, row.id) == row.id
+            # Nor the pattern that another row's config reads.
+            assert row.pattern is None or row.pattern == f'work_dirs/{row.id}/pattern.json'
+
+
+@pytest.mark.parametrize('key', COMMANDS)
+def test_commands(rows, key):
+    assert commands_of(rows, key) == COMMANDS[key]
+
+
+def test_both_searches_of_cr_nas_follow_one_another(rows):
+    found = commands_of(rows, 'cr.t6.r101')
+    tools = [command.split()[0] for command in found]
+    train = 'tools/train.py'
+    assert tools == [
+        *('tools/coco_split.py', train, train, 'tools/cr_search.py'),
+        *(train, train, 'tools/cr_search.py', train, train, 'tools/test.py'),
+    ]
+    assert found[3].endswith('--out work_dirs/cr.t5.r101/pattern.json --num-blocks 33')
+    stages = 'model.backbone.pattern=work_dirs/cr.t5.r101/pattern.json'
+    assert [stages in command for command in found] == [False] * 4 + [True] * 3 + [False] * 3
+
+
+def test_pose_at_several_scales_is_a_test_of_the_same_network(rows):
+    pytest.importorskip('mmpose')
+    single, several = commands_of(rows, 'ic.t8.ae.r50.ss'), commands_of(rows, 'ic.t8.ae.r50.ms')
+    assert single[:-1] == several[:-1]
+    folder = 'configs/ic_conv/pose'
+    checkpoint = f'work_dirs/{POSE}/epoch_300.pth'
+    assert single[-1] == f'tools/test.py {folder}/{POSE}.py {checkpoint}'
+    assert several[-1] == f'tools/test.py {folder}/{POSE}-ms.py {checkpoint}'
+
+
+def test_a_search_that_writes_nowhere(rows):
+    row = dataclasses.replace(rows['cr.t5.r50'], pattern=None)
+    with pytest.raises(ValueError, match='reads no pattern'):
+        steps_of({**rows, row.id: row}, row.id)
+
+
+def test_mean_of_five_runs(rows):
+    found = commands_of(rows, 'do.t1.cifar10.plain_20')
+    folders = [f'work_dirs/do.t1.cifar10.plain_20/seed_{seed}' for seed in range(5)]
+    config = 'configs/do_conv/cifar/do-plain20_164e_cifar10.py'
+    assert found[:5] == [
+        f'tools/train.py {config} --work-dir {folder} --cfg-options randomness.seed={seed}'
+        for seed, folder in enumerate(folders)
+    ]
+    assert found[5:] == [f'tools/test.py {config} {folder}/epoch_164.pth' for folder in folders]
+
+
+@pytest.mark.parametrize(
+    'key', [*COMMANDS, 'cr.t6.r50', 'nats.t6.mask_rcnn.r50', 'ic.t9.faster_rcnn.1d']
+)
+def test_each_step_reads_what_an_earlier_one_wrote(rows, key):
+    checkpoints, patterns = set(), set()
+    for step in steps_of(rows, key):
+        if step.config:
+            read_checkpoints, read_patterns = files_read(step)
+            assert read_checkpoints <= checkpoints
+            assert read_patterns <= patterns
+        if step.command[0] == 'tools/train.py':
+            folder = option(step, '--work-dir') or f'work_dirs/{Path(step.config).stem}'
+            # Epochs by the config's name; MMDetection's 1x has 12.
+            number, unit = re.search(r'_(\d+)([ex])_', step.config).groups()
+            checkpoints.add(f'{folder}/epoch_{int(number) * (12 if unit == "x" else 1)}.pth')
+        patterns.add(option(step, '--out'))
+
+
+def option(step, name):
+    words = step.command
+    return words[words.index(name) + 1] if name in words else None
+
+
+def files_read(step):
+    """Checkpoints and patterns of a command, and of its config's text where none replaces them."""
+    config = ROOT / 'configs' / step.config
+    words, text = ' '.join(step.command), config.read_text()
+    checkpoints = set(re.findall(r'work_dirs/\S+\.pth', words))
+    if step.command[0] == 'tools/train.py' and 'init_cfg.checkpoint=' not in words:
+        checkpoints |= set(re.findall(r"'(work_dirs/\S+\.pth)'", text))
+    patterns = set(re.findall(r'backbone\.pattern=(\S+)', words))
+    if not patterns:
+        folder = f'configs/{Path(step.config).parent}/patterns'
+        patterns = {f'{folder}/{name}' for name in re.findall(r'}}/patterns/(\S+\.json)', text)}
+    return checkpoints, patterns
+
+
+def test_inputs(rows):
+    assert inputs_of(steps_of(rows, 'cr.t1.r50')) == (['data/coco', 'data/imagenet'], [])
+    steps = steps_of(rows, 'ic.t4.rfcn.r50')
+    assert inputs_of(steps) == (['data/VOCdevkit', 'data/coco'], ['torchvision://resnet50'])
+    # The ImageNet training of its own takes the place of the published weights.
+    steps = steps_of(rows, 'do.t5.faster_rcnn.r50.both')
+    assert inputs_of(steps) == (['data/coco', 'data/imagenet'], [])
+
+
+def test_list_counts_and_selects(rows):
+    text = call_tool('reproduce.py', 'list').text
+    todo = [row for row in rows.values() if resolve(rows, row).todo]
+    not_run = [row for row in rows.values() if resolve(rows, row).not_run]
+    left = 412 - len(todo) - len(not_run)
+    assert f'412 rows: {left} with a config, {len(not_run)} not run, {len(todo)} todo' in text
+    text = call_tool('reproduce.py', 'list', '--paper', 'ic', '--table', '10').text
+    assert re.findall(r'ic\.t\d+\.\S+(?= *│ Table)', text) == [
+        f'ic.t10.faster_rcnn.r50.{part}'
+        for part in ('backbone', 'backbone_fpn', 'backbone_fpn_rpn')
+    ]
+    text = call_tool('reproduce.py', 'list', '--todo').text
+    assert f'{len(todo)} rows: 0 with a config, 0 not run, {len(todo)} todo' in text
+
+
+def test_the_page_has_the_counts(rows):
+    owners = [resolve(rows, row) for row in rows.values()]
+    counts = [
+        sum(bool(getattr(row, kind)) for row in owners) for kind in ('config', 'todo', 'not_run')
+    ]
+    page = (ROOT / 'docs' / 'reproduce.md').read_text()
+    assert re.findall(r'^\| (\d+) \|', page, re.M) == [str(count) for count in counts]
+
+
+def test_show_prints_the_chain():
+    done = call_tool('reproduce.py', 'show', 'ic.t9.faster_rcnn.r50')
+    assert done.code == 0
+    lines = [shlex.split(line)[1:] for line in done.text.splitlines() if line[:7] == 'python ']
+    assert lines == [command.split() for command in COMMANDS['ic.t3.faster_rcnn.r50']]
+    for part in ('box_AP 38.9', 'ic.t9.faster_rcnn.base: box_AP 36.4', 'data/coco'):
+        assert part in done.text
+
+
+def test_show_says_why_there_is_nothing_to_run():
+    text = call_tool('reproduce.py', 'show', 'do.t2.resnetv1_18.ref').text
+    assert "commands: none. GluonCV's published number" in text
+
+
+def test_show_names_ids_near_an_unknown_one():
+    done = call_tool('reproduce.py', 'show', 'ic.t3.faster_rcn.r50')
+    assert done.code == 1
+    assert 'ic.t3.faster_rcnn.r50' in done.text
+
+
+def test_report(tmp_path):
+    results = tmp_path / 'results.json'
+    results.write_text('{"ic.t3.faster_rcnn.r50": {"box_AP": 38.25}}')
+    out = tmp_path / 'report.md'
+    assert call_tool('reproduce.py', 'report', '--results', results, '--out', out).code == 0
+    lines = {line.split(' | ')[0][2:]: line for line in out.read_text().splitlines() if '|' in line}
+    # The row itself, those that print it again, and one that was not run.
+    row = '| Faster R-CNN (FPN) IC-ResNet50 | box_AP 38.9 | box_AP 36.4 | box_AP 38.25 |  |'
+    assert lines['ic.t9.faster_rcnn.r50'] == f'| ic.t9.faster_rcnn.r50 {row}'
+    row = '| Faster R-CNN (FPN) NATS-ResNet-50 | box_AP 38.0, box_AP50 60.5'
+    assert lines['nats.t5.b'].startswith(f'| nats.t5.b {row}')
+    assert lines['nats.t5.b'].endswith(' |  |  |')
+    assert 'do.t2.resnetv1_18.ref' not in lines
+    done = call_tool('reproduce.py', 'report', '--out', out)
+    assert done.code == 1
+    assert '--overwrite' in done.text
+    page = tmp_path / 'report.html'
+    assert call_tool('reproduce.py', 'report', '--results', results, '--out', page).code == 0
+    assert '<td>box_AP 38.9</td><td>box_AP 36.4</td><td>box_AP 38.25</td>' in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        ('[]', 'expected results by row id, got list'),
+        ('{"ic.t3.faster_rcn.r50": {}}', 'ic.t3.faster_rcnn.r50'),
+        ('{"ic.t1.r50": {"top1": 77.0}}', "no metric 'top1'"),
+        ('{"ic.t1.r50": {"top1_acc": "77.0"}}', "expected a number, got '77.0'"),
+        ('{"ic.t1.r50": 77.0}', 'expected numbers by metric'),
+    ],
+)
+def test_bad_results(rows, tmp_path, content, message):
+    (tmp_path / 'results.json').write_text(content)
+    with pytest.raises(BadFileError, match=message) as error:
+        read_results(tmp_path / 'results.json', rows)
+    assert 'results.json' in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ('entry', 'message'),
+    [
+        ('not_run: No., confg: a.py', "unknown key 'confg'"),
+        ('config: ic_conv/b.py', r'config: there is no configs/ic_conv/b\.py'),
+        ('config: ic_conv/a.py, supernet: ic_conv/b.py, search: edo', 'supernet: there is no'),
+        ('config: ic_conv/a.py, search: edo', 'search and supernet go together'),
+        ('config: ic_conv/a.py, supernet: ic_conv/a.py, search: do', "got 'do'"),
+        ('config: ic_conv/a.py, todo: true', 'got config, todo'),
+        ('note: Nothing.', 'got none'),
+        ('todo: true, baseline: ps.t1.b', r'baseline: there is no row ps\.t1\.b; ps\.t1\.a\?'),
+        ('todo: true, baseline: ps.t1.a', 'of another paper'),
+        ('same_as: ic.t1.a', 'names itself'),
+        ('config: ic_conv/a.py, pattern_of: ps.t1.a', 'searches nothing'),
+        ('config: ic_conv/a.py, weights_of: ps.t1.a', 'trains nothing'),
+    ],
+)
+def test_bad_rows(tmp_path, entry, message):
+    folder = write_rows(tmp_path, ic=f'ic.t1.a: {{table: Table 1, network: A, {entry}}}')
+    with pytest.raises(BadFileError, match=message) as error:
+        read_rows(folder)
+    assert 'ic.yml' in str(error.value)
+    assert 'ic.t1.a' in str(error.value)
+
+
+def test_bad_files(tmp_path):
+    line = '{table: Table 1, network: A, not_run: No.}'
+    for number, (text, message) in enumerate(
+        [
+            (f'ic.t1.a: {line}\nic.t1.a: {line}', 'ic.t1.a stands twice'),
+            (f'ps.t1.b: {line}', 'ids in this file start with ic'),
+            ('ic.t1.a: {network: A, not_run: No.}', 'table is missing'),
+            ('ic.t1.a: 3', 'expected a row, got 3'),
+            ('- a', 'expected rows by id, got list'),
+            ('ic.t1.a: {', 'ic.yml'),
+        ]
+    ):
+        with pytest.raises(BadFileError, match=message):
+            read_rows(write_rows(tmp_path / str(number), ic=text))
