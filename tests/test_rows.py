@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from helpers import ROOT, call_tool
 
-from mmic.engine.reproduce import inputs_of, read_results, steps_of
+from mmic.engine.report import read_results
+from mmic.engine.reproduce import inputs_of, steps_of
 from mmic.engine.rows import PAPERS, read_rows, resolve
 from mmic.files import BadFileError
 

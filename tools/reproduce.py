@@ -11,13 +11,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from mmic.engine.reproduce import (
-    inputs_of,
-    read_results,
-    report_html,
-    report_markdown,
-    steps_of,
-)
+from mmic.engine.report import read_results, report_html, report_markdown
+from mmic.engine.reproduce import inputs_of, steps_of
 from mmic.engine.rows import PAPERS, find_row, read_rows, resolve
 from mmic.files import check_new, write_file
 
