@@ -116,7 +116,7 @@ def main():
         console.print(f'Wrote {args.init_weights}: use it as load_from')
     console.print(
         f"Use it: in the supernet's config replace d_max by pattern='{args.out}', or pass\n"
-        f'  --cfg-options model.backbone.pattern={args.out}\n'
+        f'  --cfg-options model.{scope or "backbone"}.pattern={args.out}\n'
         "to tools/train.py with the searched network's config. Picture: "
         f'python tools/show_pattern.py {args.out}'
     )

@@ -92,7 +92,7 @@ def main():
     console.print(
         f"Use it: in the supernet's config replace genotypes and the groups by "
         f"pattern='{args.out}', or pass\n"
-        f'  --cfg-options model.backbone.pattern={args.out}\n'
+        f'  --cfg-options model.{scope or "backbone"}.pattern={args.out}\n'
         "to tools/train.py with the searched network's config."
     )
 

@@ -74,7 +74,7 @@ class PolyScaleMixin:
         to_swapped(self, dict(type='PSConv2d', pattern=pattern, axes=axes))
 
 
-def _needs_host(name, reason, host='mmdet'):
+def needs_host(name, reason, host='mmdet'):
     """What stands in the registry for a backbone whose host package is missing."""
 
     def build(*args, **kwargs):
@@ -102,7 +102,7 @@ try:
     from mmdet.models.backbones import MobileNetV2, ResNet, ResNeXt
 # mmdet asserts on mmcv's version while it is imported.
 except (ImportError, AssertionError) as error:
-    globals().update({name: _needs_host(name, error) for name in NAMES})
+    globals().update({name: needs_host(name, error) for name in NAMES})
 else:
 
     class ICResNet(InceptionMixin, ResNet):

@@ -1,6 +1,6 @@
 """The papers' classification networks that MMPretrain lacks, under their config names."""
 
-from mmic.models.backbones import _needs_host
+from mmic.models.backbones import needs_host
 from mmic.registry import MODELS, register
 
 __all__ = [
@@ -17,7 +17,7 @@ try:
     import mmpretrain.models.backbones  # noqa: F401
 # mmpretrain asserts on mmcv's version while it is imported.
 except (ImportError, AssertionError) as error:
-    globals().update({name: _needs_host(name, error, 'mmpretrain') for name in __all__})
+    globals().update({name: needs_host(name, error, 'mmpretrain') for name in __all__})
 else:
     from mmic.models.cifar import CIFARPlainNet, CIFARPreActResNet, CIFARResNet, CIFARResNeXt
     from mmic.models.mobilenet_v1 import MobileNetV1

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mmic.models.backbones import _needs_host
+from mmic.models.backbones import needs_host
 from mmic.registry import MODELS, register
 
 NAMES = ('RFCN', 'RFCNRPNHead', 'RFCNRoIExtractor', 'RFCNHead')
@@ -22,7 +22,7 @@ try:
     from torchvision.ops import PSRoIPool
 # mmdet asserts on mmcv's version while it is imported.
 except (ImportError, AssertionError) as error:
-    globals().update({name: _needs_host(name, error) for name in NAMES})
+    globals().update({name: needs_host(name, error) for name in NAMES})
 else:
 
     class RFCN(TwoStageDetector):
