@@ -13,7 +13,7 @@ from rich.progress import Progress
 
 from mmic.analysis.show import pattern_table
 from mmic.compat import read_checkpoint
-from mmic.engine.config import add_checkpoint_arguments, add_config_arguments, read_config
+from mmic.engine.config import add_search_arguments, read_config
 from mmic.files import check_new, write_file
 from mmic.search.checkpoint import (
     common_scope,
@@ -31,9 +31,7 @@ UNIFORM = 0.01
 
 def parse_args():
     parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
-    add_config_arguments(parser)
-    parser.add_argument('checkpoint', help='checkpoint of the trained supernet')
-    parser.add_argument('--out', required=True, metavar='FILE', help='pattern file to write')
+    add_search_arguments(parser)
     parser.add_argument(
         '--space',
         choices=SPACES,
@@ -49,18 +47,11 @@ def parse_args():
         '--init-weights',
     )
     parser.add_argument(
-        '--scope',
-        metavar='NAME',
-        help='search this part of the model only; default: the part that holds all supernet '
-        'layers, "backbone" for a detector',
-    )
-    parser.add_argument(
         '--init-weights',
         metavar='FILE',
         help="also write the searched network's weights, sliced from the supernet's taps (not in "
         'the paper, which trains it from scratch)',
     )
-    add_checkpoint_arguments(parser)
     args = parser.parse_args()
     if args.init_weights and args.layout == 'sorted':
         parser.error('--init-weights needs --layout position: sorted moves channels around')

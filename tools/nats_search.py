@@ -12,7 +12,7 @@ from rich.console import Console
 
 from mmic.analysis.show import pattern_table, plot_pattern
 from mmic.compat import read_checkpoint
-from mmic.engine.config import add_checkpoint_arguments, add_config_arguments, read_config
+from mmic.engine.config import add_search_arguments, read_config
 from mmic.files import check_new, write_file
 from mmic.search.checkpoint import common_scope, read_alphas, state_dict_of, supernet_convs
 from mmic.search.edo import LAYOUTS
@@ -25,9 +25,7 @@ UNDECIDED = 0.95
 
 def parse_args():
     parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
-    add_config_arguments(parser)
-    parser.add_argument('checkpoint', help='checkpoint of the trained supernet')
-    parser.add_argument('--out', required=True, metavar='FILE', help='pattern file to write')
+    add_search_arguments(parser)
     parser.add_argument(
         '--layout',
         choices=LAYOUTS,
@@ -36,15 +34,8 @@ def parse_args():
         'position: every channel group where it was found; default: sorted',
     )
     parser.add_argument(
-        '--scope',
-        metavar='NAME',
-        help='decode this part of the model only; default: the part that holds all supernet '
-        'layers, "backbone" for a detector',
-    )
-    parser.add_argument(
         '--plot', metavar='FILE', help='heat map to draw; default: OUT with the suffix .png'
     )
-    add_checkpoint_arguments(parser)
     args = parser.parse_args()
     args.plot = args.plot or str(Path(args.out).with_suffix('.png'))
     if args.plot == args.out:

@@ -53,6 +53,20 @@ def add_checkpoint_arguments(parser):
     )
 
 
+def add_search_arguments(parser):
+    """Add the arguments of searches that read a supernet's checkpoint alone."""
+    add_config_arguments(parser)
+    parser.add_argument('checkpoint', help='checkpoint of the trained supernet')
+    parser.add_argument('--out', required=True, metavar='FILE', help='pattern file to write')
+    parser.add_argument(
+        '--scope',
+        metavar='NAME',
+        help='search this part of the model only; default: the part that holds all supernet '
+        'layers, "backbone" for a detector',
+    )
+    add_checkpoint_arguments(parser)
+
+
 def read_config(args):
     """Read the config a command was given, with its options, and set its default scope.
 

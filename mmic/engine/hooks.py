@@ -4,9 +4,9 @@ from pathlib import Path
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 
 from mmic.analysis.show import count_dilations
+from mmic.engine.path_sampling import supernet_of
 from mmic.registry import HOOKS, register
 from mmic.search.checkpoint import common_scope, read_alphas, supernet_convs
 from mmic.search.edo import LAYOUTS
@@ -44,8 +44,8 @@ class NATSHook(Hook):
         Raises:
             ValueError: There are none.
         """
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        self.model, self.convs = model, supernet_convs(model, MixedConv2d)
+        self.model = supernet_of(runner)
+        self.convs = supernet_convs(self.model, MixedConv2d)
         if not self.convs:
             raise ValueError(
                 'NATSHook: the model has no supernet layers (MixedConv2d); give its backbone '
