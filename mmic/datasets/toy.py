@@ -1,12 +1,12 @@
 """The toy task: a generated data set in COCO's format that rewards receptive field."""
 
 import json
-import tempfile
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from mmic.datasets.made_folder import make_folder
 from mmic.datasets.toy_draw import draw_scene
 from mmic.datasets.toy_scene import CLASSES, SIDES, plan_scene
 
@@ -53,46 +53,13 @@ def make_toy_coco(
     for name, value in parameters.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < lowest[name]:
             raise ValueError(f'{name} must be an integer from {lowest[name]}, got {value!r}.')
-    if is_made(root, parameters, overwrite):
-        return root
-    root.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f'.{root.name}-', dir=root.parent) as work:
-        made = Path(work, 'made')
-        (made / 'annotations').mkdir(parents=True)
+
+    def write(folder):
+        (folder / 'annotations').mkdir()
         for index, (split, count) in enumerate((('train', num_train), ('val', num_val))):
-            write_split(made, split, count, image_size, (seed, index), on_image)
-        (made / MARKER).write_text(json.dumps(parameters, indent=1) + '\n')
-        if root.exists():
-            # Renamed away first: a folder half deleted must not be found under the name.
-            root.rename(Path(work, 'old'))
-        made.rename(root)
-    return root
+            write_split(folder, split, count, image_size, (seed, index), on_image)
 
-
-def is_made(root, parameters, overwrite):
-    """Whether ``root`` holds the toy task of these parameters; raise if it must not be replaced."""
-    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
-        return False
-    try:
-        found = json.loads((root / MARKER).read_text())
-    except (OSError, ValueError):
-        raise FileExistsError(
-            f'{root} exists and was not made by the toy data generator (no readable {MARKER} in '
-            'it), so it is never replaced; choose another folder.'
-        ) from None
-    if found == parameters:
-        return True
-    if not overwrite:
-        changed = [
-            f'{name} {found.get(name)} (asked for: {value})'
-            for name, value in parameters.items()
-            if found.get(name) != value
-        ]
-        raise FileExistsError(
-            f'{root} holds the toy task with {", ".join(changed)}; pass --overwrite '
-            '(overwrite=True) to replace it.'
-        )
-    return False
+    return make_folder(root, MARKER, parameters, write, 'the toy data generator', overwrite)
 
 
 def write_split(root, split, count, image_size, seed, on_image):

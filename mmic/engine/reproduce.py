@@ -23,6 +23,10 @@ SPLITS = {
         *('--minival', f'{ANNOTATIONS}/instances_val2017.json'),
     ),
 }
+SPLIT_FILES = {
+    'nats': (f'{ANNOTATIONS}/nats_weights.json', f'{ANNOTATIONS}/nats_alpha.json'),
+    'cr': (f'{ANNOTATIONS}/archtrain.json', f'{ANNOTATIONS}/archval.json'),
+}
 
 
 @dataclass(frozen=True)
@@ -33,17 +37,25 @@ class Step:
         name (str): What it does.
         command (tuple[str]): Script and arguments, for ``python``, from the repository's root.
         config (str | None): The config that it reads, below ``configs/``.
+        writes (tuple[str]): Files that later steps read: a last checkpoint, a pattern, splits.
     """
 
     name: str
     command: Tuple[str, ...]
     config: Optional[str] = None
+    writes: Tuple[str, ...] = ()
 
 
 @functools.lru_cache(maxsize=None)
 def load_config(name):
     """Load a config below ``configs/``, without the imports that building it needs."""
     return Config.fromfile(ROOT / 'configs' / name, import_custom_modules=False)
+
+
+def last_checkpoint(cfg):
+    """Name of the last checkpoint that a training with this config writes."""
+    loop = cfg.train_cfg
+    return f'epoch_{loop.max_epochs}.pth' if 'max_epochs' in loop else f'iter_{loop.max_iters}.pth'
 
 
 def steps_of(rows, key):
@@ -123,7 +135,8 @@ def _search(rows, row):
         return steps, found
     kind, _, stage = row.search.partition('_')
     if kind in SPLITS:
-        steps.append(Step('split the data', ('tools/coco_split.py', *SPLITS[kind])))
+        split = ('tools/coco_split.py', *SPLITS[kind])
+        steps.append(Step('split the data', split, writes=SPLIT_FILES[kind]))
     options = _pattern_options(row.supernet, found)
     start = []
     if row.supernet_pretrain:
@@ -144,7 +157,7 @@ def _search(rows, row):
         command = [f'tools/{kind}_search.py', *([stage] if stage else [])]
         command += [f'configs/{row.supernet}', checkpoint, '--out', path, *scope]
         command += [*row.search_options.split(), *_cfg_options(options)]
-        steps.append(Step('search', tuple(command), row.supernet))
+        steps.append(Step('search', tuple(command), row.supernet, (path,)))
     return steps, patterns
 
 
@@ -159,8 +172,9 @@ def _train(row, part, config, options):
     changes = [*(('--work-dir', folder) if own else ()), *_cfg_options(options)]
     names = {'train': 'train', 'supernet': 'train the supernet'}
     names.update(pretrain='train on ImageNet', supernet_pretrain='train the supernet on ImageNet')
-    step = Step(names.get(part, 'train'), ('tools/train.py', f'configs/{config}', *changes), config)
-    return step, f'{folder}/epoch_{load_config(config).train_cfg.max_epochs}.pth'
+    checkpoint = f'{folder}/{last_checkpoint(load_config(config))}'
+    command = ('tools/train.py', f'configs/{config}', *changes)
+    return Step(names.get(part, 'train'), command, config, (checkpoint,)), checkpoint
 
 
 def _cfg_options(options):
