@@ -241,6 +241,29 @@ class DilationPattern:
         pattern.source = str(path)
         return pattern
 
+    def part(self, names):
+        """Take some of the layers, for a network that builds its stages in several places.
+
+        Args:
+            names (str): Regular expression; a layer is taken when it matches its name from the
+                start, ``'layer4'`` for example.
+
+        Returns:
+            DilationPattern
+
+        Raises:
+            PatternError: It matches none.
+        """
+        layers = {name: layer for name, layer in self.layers.items() if re.match(names, name)}
+        if not layers:
+            raise PatternError(
+                f'{self.source}: part {names!r} matches none of its {len(self.layers)} layers, '
+                f'{next(iter(self.layers))!r} and so on.'
+            )
+        part = DilationPattern(layers, self.method, self.scope, self.stage_blocks, self.meta)
+        part.source = self.source
+        return part
+
     @classmethod
     def from_published(cls, path, layer_names):
         """Read a pattern file of the authors of Inception Convolution.

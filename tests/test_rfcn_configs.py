@@ -246,15 +246,14 @@ def small_c4(name, d_max=2):
     return cfg
 
 
-@pytest.mark.parametrize('run', ['13e_coco', '20e_crowdhuman'])
-def test_c4_network_is_searched_and_read_back_in_two_parts(run, tmp_path):
-    supernet = small_c4(f'faster-rcnn_ic-r50-k9-supernet_c4_{run}.py')
+def test_c4_network_is_searched_and_read_back_in_two_parts(tmp_path):
+    supernet = small_c4('faster-rcnn_ic-r50-k9-supernet_c4_20e_crowdhuman.py')
     config = tmp_path / 'supernet.py'
     supernet.dump(config)
     trained = MODELS.build(supernet.model)
     checkpoint = tmp_path / 'supernet.pth'
     torch.save({'state_dict': trained.state_dict()}, checkpoint)
-    cfg = small_c4(f'faster-rcnn_ic-r50-k9_c4_{run}.py')
+    cfg = small_c4('faster-rcnn_ic-r50-k9_c4_20e_crowdhuman.py')
     parts = {'backbone': 'layer[123]', 'roi_head.shared_head': 'layer4'}
     nodes = {
         'backbone': cfg.model.backbone,
@@ -281,8 +280,36 @@ def test_c4_network_is_searched_and_read_back_in_two_parts(run, tmp_path):
     assert len(chosen(model)) == 16
 
 
-def test_c4_pattern_of_one_part_is_refused_in_the_other(tmp_path):
+def test_c4_on_coco_takes_both_parts_of_the_pattern_of_fpn(tmp_path):
     cfg = small_c4('faster-rcnn_ic-r50-k9_c4_13e_coco.py').model
+    searched = load('faster-rcnn_ic-r50-k9_fpn_13e_coco.py').model.backbone
+    assert cfg.backbone.pattern == cfg.roi_head.shared_head.pattern == searched.pattern
+    fpn = load('faster-rcnn_r50_fpn_13e_coco.py').model.backbone
+    fpn.update(depth=18, init_cfg=None)
+    expected = random_pattern(tmp_path / 'fpn.json', MODELS.build(fpn))
+    cfg.backbone.pattern = cfg.roi_head.shared_head.pattern = str(tmp_path / 'fpn.json')
+    model = MODELS.build(cfg)
+    found = {**chosen(model.backbone), **chosen(model.roi_head.shared_head)}
+    assert same(found, expected)
+    assert len(found) == 16
+
+
+def test_part_of_a_pattern_that_is_not_in_it(tmp_path):
+    cfg = small_c4('faster-rcnn_ic-r50-k9_c4_13e_coco.py').model
+    plain = MODELS.build(cfg.roi_head.shared_head.model)
+    random_pattern(tmp_path / 'head.json', plain)
+    cfg.backbone.pattern = str(tmp_path / 'head.json')
+    told = r"head\.json: part 'layer\[123\]' matches none of its 4 layers, 'layer4\.0\.conv1'"
+    with pytest.raises(ValueError, match=told):
+        MODELS.build(cfg)
+    # Without the part's name nothing is left out of a file.
+    cfg.backbone.update(part=None)
+    with pytest.raises(ValueError, match="layer 'layer4.0.conv1' of the file is not in the net"):
+        MODELS.build(cfg)
+
+
+def test_c4_pattern_of_one_part_is_refused_in_the_other(tmp_path):
+    cfg = small_c4('faster-rcnn_ic-r50-k9_c4_20e_crowdhuman.py').model
     plain = MODELS.build(cfg.roi_head.shared_head.model)
     random_pattern(tmp_path / 'head.json', plain, 'roi_head.shared_head')
     cfg.backbone.pattern = str(tmp_path / 'head.json')

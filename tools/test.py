@@ -7,6 +7,7 @@ from mmengine.evaluator import DumpResults
 from mmengine.runner import Runner
 
 from mmic.engine.config import add_runner_arguments, read_config
+from mmic.engine.v1_compatible import add_v1_compatible, v1_compatible
 
 # The four packages' visualisation hooks name their switch and their folder differently.
 VISUALIZATION = {
@@ -35,6 +36,7 @@ def enable_visualization(cfg, args, parser):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     add_runner_arguments(parser)
+    add_v1_compatible(parser)
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('--out', metavar='FILE.pkl', help='also write all predictions there')
     parser.add_argument('--show', action='store_true', help='show predictions in a window')
@@ -44,6 +46,8 @@ def main():
     if args.out and not args.out.endswith(('.pkl', '.pickle')):
         parser.error(f'--out writes a pickle file, its name must end in .pkl; got {args.out}')
     cfg = read_config(args)
+    if args.v1_compatible:
+        cfg = v1_compatible(cfg)
     cfg.load_from = args.checkpoint
     if args.show_dir:
         # The hooks would put a relative folder below the work dir.

@@ -5,11 +5,13 @@ import argparse
 from mmengine.runner import Runner
 
 from mmic.engine.config import add_runner_arguments, read_config
+from mmic.engine.v1_compatible import add_v1_compatible, v1_compatible
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     add_runner_arguments(parser)
+    add_v1_compatible(parser)
     parser.add_argument('--amp', action='store_true', help='automatic mixed precision')
     parser.add_argument(
         '--auto-scale-lr',
@@ -25,6 +27,8 @@ def main():
     )
     args = parser.parse_args()
     cfg = read_config(args)
+    if args.v1_compatible:
+        cfg = v1_compatible(cfg)
     if args.amp:
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.loss_scale = 'dynamic'

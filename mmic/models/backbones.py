@@ -34,6 +34,8 @@ class InceptionMixin:
             pattern file, of mmic or of the paper's authors.
         search_stem (bool): Whether a stem made of 3x3 convolutions is searched too. Defaults
             to True.
+        part (str, optional): Regular expression: take these layers of the pattern alone, for a
+            backbone with fewer stages than the searched one. Defaults to None: all of them.
         *args, **kwargs: Of the mmdet class.
 
     Raises:
@@ -42,7 +44,7 @@ class InceptionMixin:
         PatternError: The pattern is broken or is another network's.
     """
 
-    def __init__(self, *args, d_max=None, pattern=None, search_stem=True, **kwargs):
+    def __init__(self, *args, d_max=None, pattern=None, search_stem=True, part=None, **kwargs):
         if (d_max is None) == (pattern is None):
             raise ValueError(
                 f'{type(self).__name__} takes exactly one of d_max (the supernet) and pattern '
@@ -53,7 +55,7 @@ class InceptionMixin:
         if pattern is None:
             to_supernet(self, d_max, rule)
         else:
-            to_searched(self, pattern, rule)
+            to_searched(self, pattern, rule, part)
 
 
 class PolyScaleMixin:

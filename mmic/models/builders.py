@@ -59,7 +59,7 @@ def build_supernet(
 
 
 @register(MODELS)
-def build_searched(model, pattern, select=None, **arguments):
+def build_searched(model, pattern, select=None, part=None, **arguments):
     """Build a model and give it a searched pattern.
 
     Args:
@@ -67,6 +67,8 @@ def build_searched(model, pattern, select=None, **arguments):
         pattern (str): Pattern file.
         select (str | Sequence[str], optional): Layers that the pattern must cover. Defaults to
             None: those that the file names.
+        part (str, optional): Regular expression: take these layers of the file alone, for a model
+            that is a part of the searched one. Defaults to None: all of them.
         **arguments: Go to the model, over its config's own: a detector adds ``train_cfg``,
             ``test_cfg`` and ``num_classes`` to the config of its ``rpn_head``.
 
@@ -76,4 +78,4 @@ def build_searched(model, pattern, select=None, **arguments):
     Raises:
         PatternError: The pattern is broken or is another network's.
     """
-    return to_searched(MODELS.build(dict(model, **arguments)), pattern, select)
+    return to_searched(MODELS.build(dict(model, **arguments)), pattern, select, part)

@@ -31,7 +31,7 @@ def to_supernet(model, d_max, select=None, embed=False):
     return swap_convs(model, lambda name, conv: WideConv2d.from_conv(conv, d_max, embed), rule)
 
 
-def to_searched(model, pattern, select=None):
+def to_searched(model, pattern, select=None, part=None):
     """Give the searched convolutions the dilations of a pattern, in place; weights are kept.
 
     Args:
@@ -42,6 +42,8 @@ def to_searched(model, pattern, select=None):
             cover. Defaults to None: those that it names. NATS and CR-NAS search one kind of
             layer in some stages; of their patterns all layers of the kinds in the file are
             asked for.
+        part (str, optional): Regular expression on the pattern's layers: take those alone, for a
+            model that is a part of the searched one. Defaults to None: all of them.
 
     Returns:
         nn.Module: ``model``.
@@ -55,6 +57,8 @@ def to_searched(model, pattern, select=None):
             pattern = DilationPattern.from_published(pattern, searched_convs(model, rule))
         else:
             pattern = DilationPattern.load(pattern)
+    if part is not None:
+        pattern = pattern.part(part)
     if pattern.method in SOME_LAYERS:
         rule = _of_same_kind(pattern.layers, rule)
     prefix = f'{pattern.scope}.' if _has_submodule(model, pattern.scope) else ''

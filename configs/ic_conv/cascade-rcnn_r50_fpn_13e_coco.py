@@ -1,0 +1,12 @@
+# The plain baseline, in the schedule of the paper.
+_base_ = [
+    'mmdet::_base_/models/cascade-rcnn_r50_fpn.py',
+    'mmdet::_base_/datasets/coco_detection.py',
+    '../_base_/schedules/schedule_13e.py',
+    'mmdet::_base_/default_runtime.py',
+]
+
+# The stem alone is frozen, here and in the configs below that inherit this one: layer1 has to
+# train under its new dilations, and both networks have to train alike. Set 1, mmdet's default,
+# for backbones that were trained on ImageNet as they are (the paper's way).
+model = dict(backbone=dict(frozen_stages=0))

@@ -1,0 +1,18 @@
+# The network whose FPN and RPN are searched too (the paper's Table 10), with the patterns that
+# tools/edo_search.py found in the three parts of its supernet.
+_base_ = './faster-rcnn_ic-r50-k9_ic-fpn_13e_coco.py'
+
+model = dict(
+    backbone=dict(
+        pattern='{{fileDirname}}/patterns/faster-rcnn_ic-r50-k9_ic-fpn-rpn_13e_coco.json',
+    ),
+    neck=dict(
+        pattern='{{fileDirname}}/patterns/faster-rcnn_ic-r50-k9_ic-fpn-rpn_13e_coco_neck.json',
+    ),
+    rpn_head=dict(
+        _delete_=True,
+        type='build_searched',
+        model={{_base_.model.rpn_head}},
+        pattern='{{fileDirname}}/patterns/faster-rcnn_ic-r50-k9_ic-fpn-rpn_13e_coco_rpn-head.json',
+    ),
+)

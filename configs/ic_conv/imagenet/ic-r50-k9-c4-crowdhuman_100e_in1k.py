@@ -1,0 +1,16 @@
+# The searched network of Faster R-CNN C4 on CrowdHuman. Its pattern stands in two files: stages 2 to 4
+# are the detector's backbone, stage 5 is the head that all RoIs share.
+_base_ = './r50_100e_in1k.py'
+
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type='build_searched',
+        model=dict(
+            type='build_searched',
+            model={{_base_.model.backbone}},
+            pattern='{{fileDirname}}/../patterns/faster-rcnn_ic-r50-k9_c4_20e_crowdhuman.json',
+        ),
+        pattern='{{fileDirname}}/../patterns/faster-rcnn_ic-r50-k9_c4_20e_crowdhuman_shared-head.json',
+    )
+)

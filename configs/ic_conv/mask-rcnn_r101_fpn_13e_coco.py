@@ -1,0 +1,3 @@
+_base_ = './mask-rcnn_r50_fpn_13e_coco.py'
+
+model = dict(backbone=dict(depth=101, init_cfg=dict(checkpoint='torchvision://resnet101')))

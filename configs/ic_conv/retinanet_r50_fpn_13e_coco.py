@@ -1,0 +1,16 @@
+# The plain baseline, in the schedule of the paper.
+_base_ = [
+    'mmdet::_base_/models/retinanet_r50_fpn.py',
+    'mmdet::_base_/datasets/coco_detection.py',
+    '../_base_/schedules/schedule_13e.py',
+    'mmdet::_base_/default_runtime.py',
+]
+
+# The paper's rate for its detectors; MMDetection trains its RetinaNet with half of it.
+lr_per_image = 0.00125
+
+# The stem alone is frozen, here and in the config below that inherits this one: layer1 has to
+# train under its new dilations, and both networks have to train alike. Set 1, mmdet's default,
+# for backbones that were trained on ImageNet as they are (the paper's way).
+model = dict(backbone=dict(frozen_stages=0))
+optim_wrapper = dict(optimizer=dict(lr=16 * lr_per_image))
