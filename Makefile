@@ -7,10 +7,10 @@ BASE_PYTHON := $(or $(PYTHON),$(shell for p in python3.11 python3.10 python3 pyt
     $$p -c '' 2>/dev/null && echo $$p && break; done))
 RUN := $(VENV)/bin/python
 
-.PHONY: help setup demo demo-nats demo-cr test lint format bench docs clean
+.PHONY: help setup demo demo-nats demo-cr test test-chains test-configs lint format bench docs clean
 
 help: ## Show this help.
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 setup: ## Create the environment with the pinned stack; quick when nothing changed.
 	@test -n "$(BASE_PYTHON)" || { echo "setup: no Python found; install Python 3.11"; exit 1; }
@@ -28,6 +28,12 @@ demo-cr: setup ## The same chain with CR-NAS: both supernets and searches, searc
 
 test: setup ## Run the tests.
 	$(RUN) -m pytest
+
+test-chains: setup ## Run a chain of each family of the papers' results on generated data.
+	$(RUN) tools/reproduce.py chains
+
+test-configs: setup ## Train every config for a step and evaluate it, on generated data; resumes.
+	$(RUN) tools/test_configs.py --work-dir work_dirs/test_configs/$(STACK)
 
 lint: setup ## Check style and formatting.
 	$(RUN) -m ruff check

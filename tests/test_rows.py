@@ -1,12 +1,16 @@
 """The table of the papers' results: complete, sound, and turned into the right commands."""
 
 import dataclasses
+import functools
 import json
+import posixpath
 import re
 import shlex
 from collections import Counter
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from unittest import mock
 
+import mmengine
 import pytest
 from helpers import ROOT, call_tool
 
@@ -98,13 +102,34 @@ DIFFERENCES = {
 
 # Commands by row, by hand. IC: the search writes what the searched config reads.
 IC = 'configs/ic_conv/faster-rcnn_ic-r50-k9'
-IC_RUN = 'work_dirs/faster-rcnn_ic-r50-k9'
+IC_RUN = 'work_dirs/ic.t3.faster_rcnn.r50'
+IC_PATTERN = 'configs/ic_conv/patterns/faster-rcnn_ic-r50-k9_fpn_13e_coco.json'
+IMAGENET = 'configs/ic_conv/imagenet/ic-r50'
+
+
+def start(checkpoint, *parts):
+    """Options that start a detector's parts from a classifier."""
+    options = [
+        f'model.{part}.init_cfg.checkpoint={checkpoint} model.{part}.init_cfg.prefix=backbone.'
+        for part in ('backbone', *parts)
+    ]
+    return f'--cfg-options {" ".join(options)}'
+
+
+SUPERNET_START = 'work_dirs/ic-r50-k9-supernet_100e_in1k/epoch_100.pth'
 IC_SEARCH = [
-    f'tools/train.py {IC}-supernet_fpn_13e_coco.py',
-    f'tools/edo_search.py {IC}-supernet_fpn_13e_coco.py '
-    f'{IC_RUN}-supernet_fpn_13e_coco/epoch_13.pth '
-    '--out configs/ic_conv/patterns/faster-rcnn_ic-r50-k9_fpn_13e_coco.json',
+    f'tools/train.py {IMAGENET}-k9-supernet_100e_in1k.py',
+    f'tools/train.py {IC}-supernet_fpn_13e_coco.py --work-dir {IC_RUN}/supernet '
+    f'{start(SUPERNET_START)}',
+    f'tools/edo_search.py {IC}-supernet_fpn_13e_coco.py {IC_RUN}/supernet/epoch_13.pth '
+    f'--out {IC_PATTERN}',
+    # The network that was found is trained on ImageNet once, for all rows that use it.
+    f'tools/train.py {IMAGENET}-k9_100e_in1k.py --work-dir {IC_RUN}/pretrain '
+    f'--cfg-options model.backbone.pattern={IC_PATTERN}',
 ]
+RFCN = 'rfcn_ic-r50-k9_18e_voc0712'
+SL = 'work_dirs/ic.t9.faster_rcnn.sl'
+SL_FOUND = f'--cfg-options model.backbone.pattern={SL}/pattern.json'
 NATS = 'configs/nats/faster-rcnn_nats-r50'
 NATS_DATA = (
     'tools/coco_split.py nats --train data/coco/annotations/instances_train2017.json '
@@ -119,11 +144,22 @@ POSE = 'ae_ic-r50-k13_300e_coco-640x640'
 BOTH = 'configs/do_conv/faster-rcnn_do-r50_do-fpn-rpn_1x_coco.py'
 C4 = 'faster-rcnn_ic-r50-k9-supernet_c4_20e_crowdhuman'
 C4_SEARCHED = 'faster-rcnn_ic-r50-k9_c4_20e_crowdhuman'
+C4_RUN = 'work_dirs/ic.t7.faster_rcnn_c4.r50'
+C4_HEAD = 'roi_head.shared_head.model'
+C4_START = 'work_dirs/ic-r50-k9-c4-crowdhuman_100e_in1k/epoch_100.pth'
+DETR = 'configs/ic_conv/detr_ic-r50-k9_150e_coco.py'
+MASK = 'configs/ic_conv/mask-rcnn_ic-x101-32x4d-k9'
+MASK_RUN = 'work_dirs/ic.t6.mask_rcnn.x101'
+MASK_PATTERN = 'configs/ic_conv/patterns/mask-rcnn_ic-x101-32x4d-k9_fpn_13e_coco.json'
+CASCADE = 'configs/ic_conv/cascade-mask-rcnn_ic-x101-32x4d-k9_fpn_13e_coco.py'
+ALL = 'work_dirs/ic.t10.faster_rcnn.r50.backbone_fpn_rpn'
+ALL_PATTERN = 'configs/ic_conv/patterns/faster-rcnn_ic-r50-k9_ic-fpn-rpn_13e_coco'
 COMMANDS = {
     'ic.t3.faster_rcnn.r50': [
         *IC_SEARCH,
-        f'tools/train.py {IC}_fpn_13e_coco.py',
-        f'tools/test.py {IC}_fpn_13e_coco.py {IC_RUN}_fpn_13e_coco/epoch_13.pth',
+        f'tools/train.py {IC}_fpn_13e_coco.py --work-dir {IC_RUN}/train '
+        f'{start(f"{IC_RUN}/pretrain/epoch_100.pth")}',
+        f'tools/test.py {IC}_fpn_13e_coco.py {IC_RUN}/train/epoch_13.pth',
     ],
     # Other methods have a config of this name.
     'ic.t3.faster_rcnn.r50.base': [
@@ -134,20 +170,85 @@ COMMANDS = {
     ],
     'ic.t4.rfcn.r50': [
         *IC_SEARCH,
-        'tools/train.py configs/ic_conv/rfcn_ic-r50-k9_18e_voc0712.py',
-        'tools/test.py configs/ic_conv/rfcn_ic-r50-k9_18e_voc0712.py '
-        'work_dirs/rfcn_ic-r50-k9_18e_voc0712/epoch_18.pth',
+        f'tools/train.py configs/ic_conv/{RFCN}.py --work-dir work_dirs/ic.t4.rfcn.r50/train '
+        f'{start(f"{IC_RUN}/pretrain/epoch_100.pth")}',
+        f'tools/test.py configs/ic_conv/{RFCN}.py work_dirs/ic.t4.rfcn.r50/train/epoch_18.pth',
+    ],
+    # The supernet is that of Table 3; what another search finds in it is another network.
+    'ic.t9.faster_rcnn.sl': [
+        *IC_SEARCH[:2],
+        f'tools/edo_search.py {IC}-supernet_fpn_13e_coco.py {IC_RUN}/supernet/epoch_13.pth '
+        f'--out {SL}/pattern.json --space layer',
+        f'tools/train.py {IMAGENET}-k9_100e_in1k.py --work-dir {SL}/pretrain {SL_FOUND}',
+        f'tools/train.py {IC}_fpn_13e_coco.py --work-dir {SL}/train {SL_FOUND} '
+        + start(f'{SL}/pretrain/epoch_100.pth')[len('--cfg-options ') :],
+        f'tools/test.py {IC}_fpn_13e_coco.py {SL}/train/epoch_13.pth {SL_FOUND}',
     ],
     # The fifth stage lies in the box head; each part has its own file.
     'ic.t7.faster_rcnn_c4.r50': [
-        f'tools/train.py configs/ic_conv/{C4}.py',
-        f'tools/edo_search.py configs/ic_conv/{C4}.py work_dirs/{C4}/epoch_20.pth '
+        f'tools/train.py {IMAGENET}-k9-supernet_100e_in1k.py',
+        f'tools/train.py configs/ic_conv/{C4}.py --work-dir {C4_RUN}/supernet '
+        f'{start(SUPERNET_START, C4_HEAD)}',
+        f'tools/edo_search.py configs/ic_conv/{C4}.py {C4_RUN}/supernet/epoch_20.pth '
         f'--out configs/ic_conv/patterns/{C4_SEARCHED}.json --scope backbone',
-        f'tools/edo_search.py configs/ic_conv/{C4}.py work_dirs/{C4}/epoch_20.pth '
+        f'tools/edo_search.py configs/ic_conv/{C4}.py {C4_RUN}/supernet/epoch_20.pth '
         f'--out configs/ic_conv/patterns/{C4_SEARCHED}_shared-head.json '
         '--scope roi_head.shared_head',
-        f'tools/train.py configs/ic_conv/{C4_SEARCHED}.py',
-        f'tools/test.py configs/ic_conv/{C4_SEARCHED}.py work_dirs/{C4_SEARCHED}/epoch_20.pth',
+        f'tools/train.py {IMAGENET}-k9-c4-crowdhuman_100e_in1k.py',
+        f'tools/train.py configs/ic_conv/{C4_SEARCHED}.py --work-dir {C4_RUN}/train '
+        f'{start(C4_START, C4_HEAD)}',
+        f'tools/test.py configs/ic_conv/{C4_SEARCHED}.py {C4_RUN}/train/epoch_20.pth',
+    ],
+    # Without an FPN, the fifth stage in the box head: both start from one network, which has the
+    # pattern of the detector with FPN.
+    'ic.t2.faster_rcnn_c4.r50': [
+        *IC_SEARCH,
+        f'tools/train.py {IC}_c4_13e_coco.py --work-dir work_dirs/ic.t2.faster_rcnn_c4.r50/train '
+        f'{start(f"{IC_RUN}/pretrain/epoch_100.pth", C4_HEAD)}',
+        f'tools/test.py {IC}_c4_13e_coco.py work_dirs/ic.t2.faster_rcnn_c4.r50/train/epoch_13.pth',
+    ],
+    'ic.t2.detr.r50': [
+        *IC_SEARCH,
+        f'tools/train.py {DETR} --work-dir work_dirs/ic.t2.detr.r50/train '
+        f'{start(f"{IC_RUN}/pretrain/epoch_100.pth")}',
+        f'tools/test.py {DETR} work_dirs/ic.t2.detr.r50/train/epoch_150.pth',
+    ],
+    # Searched on Mask R-CNN.
+    'ic.t6.cascade_mask_rcnn.x101': [
+        'tools/train.py configs/ic_conv/imagenet/ic-x101-32x4d-k9-supernet_100e_in1k.py',
+        f'tools/train.py {MASK}-supernet_fpn_13e_coco.py --work-dir {MASK_RUN}/supernet '
+        f'{start("work_dirs/ic-x101-32x4d-k9-supernet_100e_in1k/epoch_100.pth")}',
+        f'tools/edo_search.py {MASK}-supernet_fpn_13e_coco.py {MASK_RUN}/supernet/epoch_13.pth '
+        f'--out {MASK_PATTERN}',
+        'tools/train.py configs/ic_conv/imagenet/ic-x101-32x4d-k9_100e_in1k.py '
+        f'--work-dir {MASK_RUN}/pretrain --cfg-options model.backbone.pattern={MASK_PATTERN}',
+        f'tools/train.py {CASCADE} --work-dir work_dirs/ic.t6.cascade_mask_rcnn.x101/train '
+        f'{start(f"{MASK_RUN}/pretrain/epoch_100.pth")}',
+        f'tools/test.py {CASCADE} work_dirs/ic.t6.cascade_mask_rcnn.x101/train/epoch_13.pth',
+    ],
+    # Three searches in one supernet.
+    'ic.t10.faster_rcnn.r50.backbone_fpn_rpn': [
+        f'tools/train.py {IMAGENET}-k9-supernet_100e_in1k.py',
+        f'tools/train.py {IC}-supernet_ic-fpn-rpn_13e_coco.py --work-dir {ALL}/supernet '
+        f'{start(SUPERNET_START)}',
+        *(
+            f'tools/edo_search.py {IC}-supernet_ic-fpn-rpn_13e_coco.py '
+            f'{ALL}/supernet/epoch_13.pth --out {ALL_PATTERN}{end}.json --scope {part}'
+            for part, end in (('backbone', ''), ('neck', '_neck'), ('rpn_head', '_rpn-head'))
+        ),
+        f'tools/train.py {IMAGENET}-k9_100e_in1k.py --work-dir {ALL}/pretrain '
+        f'--cfg-options model.backbone.pattern={ALL_PATTERN}.json',
+        f'tools/train.py {IC}_ic-fpn-rpn_13e_coco.py --work-dir {ALL}/train '
+        f'{start(f"{ALL}/pretrain/epoch_100.pth")}',
+        f'tools/test.py {IC}_ic-fpn-rpn_13e_coco.py {ALL}/train/epoch_13.pth',
+    ],
+    'ps.t8.faster_rcnn.r50': [
+        'tools/train.py configs/psconv/imagenet/ps-r50_100e_in1k.py',
+        'tools/train.py configs/psconv/faster-rcnn_ps-r50_fpn_1x_coco.py '
+        '--work-dir work_dirs/ps.t8.faster_rcnn.r50/train '
+        f'{start("work_dirs/ps-r50_100e_in1k/epoch_100.pth")}',
+        'tools/test.py configs/psconv/faster-rcnn_ps-r50_fpn_1x_coco.py '
+        'work_dirs/ps.t8.faster_rcnn.r50/train/epoch_12.pth',
     ],
     'nats.t2.g4': [
         NATS_DATA,
@@ -190,6 +291,14 @@ COMMANDS = {
         f'tools/test.py {BOTH} work_dirs/do.t5.faster_rcnn.r50.both/train/epoch_12.pth',
     ],
 }
+
+
+@pytest.fixture(scope='module', autouse=True)
+def _index_is_read_once():
+    """Config.fromfile reads a host's whole index of models for each of its files."""
+    read_once = functools.lru_cache(maxsize=None)(mmengine.fileio.load)
+    with mock.patch('mmengine.config.utils.load', read_once):
+        yield
 
 
 @pytest.fixture(scope='module')
@@ -282,9 +391,39 @@ def test_pose_at_several_scales_is_a_test_of_the_same_network(rows):
     single, several = commands_of(rows, 'ic.t8.ae.r50.ss'), commands_of(rows, 'ic.t8.ae.r50.ms')
     assert single[:-1] == several[:-1]
     folder = 'configs/ic_conv/pose'
-    checkpoint = f'work_dirs/{POSE}/epoch_300.pth'
+    checkpoint = 'work_dirs/ic.t8.ae.r50.ss/train/epoch_300.pth'
     assert single[-1] == f'tools/test.py {folder}/{POSE}.py {checkpoint}'
     assert several[-1] == f'tools/test.py {folder}/{POSE}-ms.py {checkpoint}'
+
+
+def test_from_plain_leaves_the_imagenet_trainings_out(rows):
+    found = [' '.join(step.command) for step in steps_of(rows, 'ic.t4.rfcn.r50', from_plain=True)]
+    supernet = 'work_dirs/faster-rcnn_ic-r50-k9-supernet_fpn_13e_coco'
+    assert found == [
+        f'tools/train.py {IC}-supernet_fpn_13e_coco.py',
+        f'tools/edo_search.py {IC}-supernet_fpn_13e_coco.py {supernet}/epoch_13.pth '
+        f'--out {IC_PATTERN}',
+        f'tools/train.py configs/ic_conv/{RFCN}.py',
+        f'tools/test.py configs/ic_conv/{RFCN}.py work_dirs/{RFCN}/epoch_18.pth',
+    ]
+    # Its networks have blocks in other stages than a plain one.
+    with pytest.raises(ValueError, match=r'cr-r50_150e_in1k.*leave --from-plain out'):
+        steps_of(rows, 'cr.t1.r50', from_plain=True)
+
+
+def test_searched_networks_and_psconv_are_trained_on_imagenet(rows):
+    """As their papers do, before a detector or pose estimator starts from them."""
+    network = re.compile(r'_((?:ic|ps)-(?:r50|r101|x101-32x4d)(?:-k\d+)?)')
+    for row in rows.values():
+        method = network.search(row.config or '')
+        if row.paper not in ('ic', 'ps') or not method or row.weights_of:
+            continue
+        assert re.search(rf'/{method[1]}[-_].*in1k', row.pretrain), row.id
+        assert ('supernet' in row.pretrain) == ('supernet' in row.config), row.id
+        if row.supernet:
+            assert row.supernet_pretrain.endswith(f'/{method[1]}-supernet_100e_in1k.py'), row.id
+        if row.pattern_of:
+            assert rows[row.pattern_of].pretrain == row.pretrain, row.id
 
 
 def test_a_search_that_writes_nowhere(rows):
@@ -336,14 +475,17 @@ def files_read(step):
         checkpoints |= set(re.findall(r"'(work_dirs/\S+\.pth)'", text))
     patterns = set(re.findall(r'backbone\.pattern=(\S+)', words))
     if not patterns:
-        folder = f'configs/{Path(step.config).parent}/patterns'
-        patterns = {f'{folder}/{name}' for name in re.findall(r'}}/patterns/(\S+\.json)', text)}
+        folder = PurePosixPath('configs') / Path(step.config).parent
+        found = re.findall(r'}}/((?:\.\./)?patterns/[^\']+\.json)', text)
+        patterns = {posixpath.normpath(folder / name) for name in found}
     return checkpoints, patterns
 
 
 def test_inputs(rows):
     assert inputs_of(steps_of(rows, 'cr.t1.r50')) == (['data/coco', 'data/imagenet'], [])
     steps = steps_of(rows, 'ic.t4.rfcn.r50')
+    assert inputs_of(steps) == (['data/VOCdevkit', 'data/coco', 'data/imagenet'], [])
+    steps = steps_of(rows, 'ic.t4.rfcn.r50', from_plain=True)
     assert inputs_of(steps) == (['data/VOCdevkit', 'data/coco'], ['torchvision://resnet50'])
     # The ImageNet training of its own takes the place of the published weights.
     steps = steps_of(rows, 'do.t5.faster_rcnn.r50.both')
@@ -381,6 +523,11 @@ def test_show_prints_the_chain():
     assert lines == [command.split() for command in COMMANDS['ic.t3.faster_rcnn.r50']]
     for part in ('box_AP 38.9', 'ic.t9.faster_rcnn.base: box_AP 36.4', 'data/coco'):
         assert part in done.text
+    note = "starts from the plain network's ImageNet weights"
+    assert note not in done.text
+    assert note in call_tool('reproduce.py', 'show', 'ic.t9.faster_rcnn.r50', '--from-plain').text
+    plain = call_tool('reproduce.py', 'show', 'ic.t9.faster_rcnn.base', '--from-plain')
+    assert note not in plain.text
 
 
 def test_show_says_why_there_is_nothing_to_run():

@@ -4,7 +4,9 @@ The table of results is configs/rows; docs/reproduce.md explains it.
 """
 
 import argparse
+import re
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -13,7 +15,9 @@ from rich.table import Table
 
 from mmic.engine.report import read_results, report_html, report_markdown
 from mmic.engine.reproduce import inputs_of, steps_of
-from mmic.engine.rows import PAPERS, find_row, read_rows, resolve
+from mmic.engine.rows import PAPERS, ROOT, find_row, read_rows, resolve
+from mmic.engine.run_rows import add_results, run_row, run_toy
+from mmic.engine.toy_rows import TOY_CHAINS, toy_folder
 from mmic.files import check_new, write_file
 
 PLAIN_START = (
@@ -34,6 +38,43 @@ def parse_args():
     listed.add_argument('--todo', action='store_true', help='rows that have no config yet')
     show = commands.add_parser('show', help='the commands that lead to a row, and what they need')
     show.add_argument('id', help='id of the row, as list prints it')
+    show.add_argument(
+        '--from-plain',
+        action='store_true',
+        help="cheaper: no ImageNet training, start from the plain network's published weights",
+    )
+    run = commands.add_parser('run', help='run these commands; those that are done are skipped')
+    run.add_argument('id', help='id of the row, as list prints it')
+    run.add_argument(
+        '--toy',
+        action='store_true',
+        help='on a few generated images, for an epoch, in work_dirs/toy/ID: to see the chain work',
+    )
+    run.add_argument('--data-root', metavar='DIR', help='folder of the data sets; default: data')
+    run.add_argument(
+        '--gpus', type=int, default=1, metavar='N', help='processes of each training; default: 1'
+    )
+    run.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help="scale learning rates from the configs' number of images per step to yours",
+    )
+    run.add_argument('--from-plain', action='store_true', help='see show')
+    run.add_argument(
+        '--overwrite',
+        action='store_true',
+        help='search again where there is a pattern, replace it, and train anew what reads it',
+    )
+    run.add_argument(
+        '--results',
+        metavar='FILE.json',
+        help='add what is measured to this file, for report --results',
+    )
+    chains = commands.add_parser('chains', help='run --toy for a row of each family; a table')
+    chains.add_argument(
+        '--resume', action='store_true', help='skip what is done; default: start over'
+    )
+    chains.add_argument('--only', choices=TOY_CHAINS, metavar='FAMILY', help='one of the families')
     report = commands.add_parser('report', help='printed results beside those measured here')
     report.add_argument(
         '--results',
@@ -45,9 +86,26 @@ def parse_args():
     )
     report.add_argument('--overwrite', action='store_true', help='replace an existing file')
     args = parser.parse_args()
+    if args.command == 'run':
+        check_run(args, parser)
     if args.command == 'report' and args.out and Path(args.out).suffix not in WRITERS:
         parser.error(f'--out writes .md or .html, got {args.out}')
     return args
+
+
+def check_run(args, parser):
+    if args.gpus < 1:
+        parser.error(f'--gpus must be at least 1, got {args.gpus}')
+    if args.toy and (args.data_root or args.results):
+        parser.error(
+            '--toy makes its own data and measures nothing to report; leave out '
+            f'{"--data-root" if args.data_root else "--results"}'
+        )
+    if args.data_root:
+        if re.search(r'[,\s()\[\]{}]', args.data_root):
+            parser.error(f'--data-root: options of configs take no such name: {args.data_root}')
+        # Commands run from the repository's root.
+        args.data_root = Path(args.data_root).resolve().as_posix()
 
 
 def state_of(row, rows):
@@ -92,13 +150,15 @@ def show_row(args, rows, console):
         console.print(f'baseline: {row.baseline}: {rows[row.baseline].printed() or "-"}')
     if owner is not row:
         console.print(f'the same training as {owner.id}')
-    for note in dict.fromkeys((row.note, owner.note, PLAIN_START if owner.init else None)):
+    for note in dict.fromkeys((row.note, owner.note)):
         if note:
             console.print(f'note:     {note}')
     if not owner.config:
         console.print(f'commands: none. {owner.not_run or "There is no config yet (todo)."}')
         return
-    steps = steps_of(rows, row.id)
+    steps = steps_of(rows, row.id, args.from_plain)
+    if steps != steps_of(rows, row.id):
+        console.print(f'note:     {PLAIN_START}')
     data, weights = inputs_of(steps)
     console.print(f'data:     {", ".join(data)}')
     if weights:
@@ -106,6 +166,53 @@ def show_row(args, rows, console):
     for number, step in enumerate(steps, 1):
         console.print(f'\n# {number}. {step.name}')
         console.print(f'python {shlex.join(step.command)}')
+
+
+def run_steps(args, rows, console):
+    common = dict(from_plain=args.from_plain, gpus=args.gpus, overwrite=args.overwrite)
+    if args.results and Path(args.results).exists():
+        read_results(args.results, rows)  # found to be broken before the work, not after it
+    if args.toy:
+        _, values = run_toy(rows, args.id, console, **common)
+        folder = toy_folder(rows, args.id)
+    else:
+        flags = ['--auto-scale-lr'] if args.auto_scale_lr else []
+        values = run_row(rows, args.id, console, args.data_root, flags, **common)
+        folder = f'work_dirs/{resolve(rows, find_row(rows, args.id)).id}'
+    row = find_row(rows, args.id)
+    console.print(f'printed:  {row.printed() or "-"}')
+    console.print(f'measured: {in_words(values)}' + (' (generated data)' if args.toy else ''))
+    console.print(f'Wrote {folder}/results.json')
+    if args.results:
+        add_results(Path(args.results), resolve(rows, row).id, values)
+        console.print(f'Wrote {args.results}')
+
+
+def run_chains(args, rows, console):
+    table = Table('family', 'row', 'steps', 'seconds', 'measured on generated data')
+    failed = []
+    for family in [args.only] if args.only else TOY_CHAINS:
+        keys = TOY_CHAINS[family]
+        if not args.resume:
+            shutil.rmtree(ROOT / toy_folder(rows, keys[0]), ignore_errors=True)
+        for key in keys:
+            console.rule(f'{family}: {key}')
+            try:
+                seconds, values = run_toy(rows, key, console)
+            except (ValueError, RuntimeError, OSError) as error:
+                failed.append(key)
+                console.print(error, markup=False)
+                table.add_row(family, key, '', '', 'failed')
+            else:
+                time = f'{sum(value or 0 for value in seconds):.0f}'
+                table.add_row(family, key, str(len(seconds)), time, in_words(values))
+    console.print(table)
+    if failed:
+        raise RuntimeError(f'{len(failed)} failed: {", ".join(failed)}')
+
+
+def in_words(values):
+    return ', '.join(f'{name} {value}' for name, value in values.items()) or '-'
 
 
 def write_report(args, rows, console):
@@ -121,12 +228,19 @@ def write_report(args, rows, console):
 
 def main():
     args = parse_args()
+    runs = args.command in ('run', 'chains')
     # Ids and commands are printed as they are, on one line each.
-    console = Console(soft_wrap=args.command != 'list', markup=False, highlight=False)
-    run = {'list': list_rows, 'show': show_row, 'report': write_report}[args.command]
+    console = Console(soft_wrap=args.command != 'list', markup=runs, highlight=False)
+    command = {
+        'list': list_rows,
+        'show': show_row,
+        'run': run_steps,
+        'chains': run_chains,
+        'report': write_report,
+    }[args.command]
     try:
-        run(args, read_rows(), console)
-    except (ValueError, OSError) as error:
+        command(args, read_rows(), console)
+    except (ValueError, RuntimeError, OSError) as error:
         sys.exit(f'reproduce: {error}')
 
 

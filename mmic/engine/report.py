@@ -5,6 +5,7 @@ from numbers import Real
 
 from mmic.engine.rows import PAPERS, find_row, resolve
 from mmic.files import BadFileError, read_json
+from mmic.pattern import is_integer
 
 COLUMNS = ('row', 'network', 'paper', "paper's baseline", 'measured here', 'its baseline, measured')
 
@@ -12,11 +13,16 @@ COLUMNS = ('row', 'network', 'paper', "paper's baseline", 'measured here', 'its 
 def read_results(path, rows):
     """Read measured results: ``{row id: {metric: number}}``, in the papers' units.
 
+    A metric may have its standard deviation behind it, ``METRIC_std``. Of CR-NAS's searches
+    ``stages`` and ``operations`` are lists.
+
     Raises:
         BadFileError: Not of that form, or a row or metric that the table does not have.
     """
     content = read_json(path)
     metrics = {name for row in rows.values() for name in (*row.metrics, *row.delta)}
+    metrics |= {f'{name}_std' for name in metrics if not name.endswith('_std')}
+    codes = {name for row in rows.values() for name in row.architecture}
     if not isinstance(content, dict):
         raise BadFileError(f'{path}: expected results by row id, got {type(content).__name__}.')
     for key, values in content.items():
@@ -27,8 +33,15 @@ def read_results(path, rows):
         if not isinstance(values, dict):
             raise BadFileError(f'{path}: {key}: expected numbers by metric, got {values!r}.')
         for name, value in values.items():
+            if name in codes:
+                if not isinstance(value, list) or not all(map(is_integer, value)):
+                    raise BadFileError(
+                        f'{path}: {key}: {name}: expected whole numbers, got {value!r}.'
+                    )
+                continue
             if name not in metrics:
-                raise BadFileError(f'{path}: {key}: no metric {name!r}; known: {sorted(metrics)}.')
+                known = sorted(metrics | codes)
+                raise BadFileError(f'{path}: {key}: no metric {name!r}; known: {known}.')
             if isinstance(value, bool) or not isinstance(value, Real):
                 raise BadFileError(f'{path}: {key}: {name}: expected a number, got {value!r}.')
     return content

@@ -1,7 +1,7 @@
 """From a printed result to the commands that lead to it."""
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Optional, Tuple
 
@@ -58,19 +58,25 @@ def last_checkpoint(cfg):
     return f'epoch_{loop.max_epochs}.pth' if 'max_epochs' in loop else f'iter_{loop.max_iters}.pth'
 
 
-def steps_of(rows, key):
+def steps_of(rows, key, from_plain=False):
     """List the commands that lead to a printed result.
 
     Args:
         rows (dict[str, Row]): What ``read_rows`` returns.
         key (str): Id of the row.
+        from_plain (bool): Leave the trainings on ImageNet out: networks start from the published
+            weights of the plain ones, as their configs say. Defaults to False, the papers' way.
 
     Returns:
         list[Step]: In the order in which they have to run, none twice.
 
     Raises:
-        ValueError: There is no such row, it has no config, or nothing says where its search writes.
+        ValueError: There is no such row, it has no config, nothing says where its search writes,
+            or no plain network's weights fit and ``from_plain`` asks for them.
     """
+    if from_plain:
+        without = dict(pretrain=None, supernet_pretrain=None)
+        rows = {name: replace(row, **without) for name, row in rows.items()}
     row = resolve(rows, find_row(rows, key))
     if not row.config:
         raise ValueError(f'{row.id}: {row.not_run or "no config yet."}')
@@ -78,6 +84,8 @@ def steps_of(rows, key):
     for checkpoint, options in checkpoints:
         command = ('tools/test.py', f'configs/{row.config}', checkpoint, *_cfg_options(options))
         steps.append(Step('test', command, row.config))
+    if from_plain:
+        _check_published_starts(row, steps)
     return list(dict.fromkeys(steps))
 
 
@@ -97,6 +105,16 @@ def inputs_of(steps):
     return sorted(data), sorted(weights)
 
 
+def _check_published_starts(row, steps):
+    for step in steps:
+        for _, start in _starts(step.config) if step.config else ():
+            if '://' not in start['checkpoint']:
+                raise ValueError(
+                    f'{row.id}: the weights of no plain network fit configs/{step.config}, which '
+                    f'starts from {start["checkpoint"]}; leave --from-plain out.'
+                )
+
+
 def _nodes(value):
     """All dicts in a part of a config, outer ones first."""
     if isinstance(value, dict):
@@ -113,8 +131,10 @@ def _training(rows, row):
     options = _pattern_options(row.config, patterns)
     start = []
     if row.pretrain:
-        pretrained = _pattern_options(row.pretrain, patterns)
-        step, checkpoint = _train(row, 'pretrain', row.pretrain, pretrained)
+        # A classifier has the backbone alone.
+        backbone = {place: path for place, path in patterns.items() if place == 'backbone'}
+        pretrained = _pattern_options(row.pretrain, backbone)
+        step, checkpoint = _train(_searcher(rows, row), 'pretrain', row.pretrain, pretrained)
         steps.append(step)
         start = _start_options(row.config, checkpoint)
     checkpoints = []
@@ -144,7 +164,8 @@ def _search(rows, row):
         step, checkpoint = _train(row, 'supernet_pretrain', row.supernet_pretrain, pretrained)
         steps.append(step)
         start = _start_options(row.supernet, checkpoint)
-    step, checkpoint = _train(row, 'supernet', row.supernet, [*options, *start])
+    owner = _first_of_supernet(rows, row)
+    step, checkpoint = _train(owner, 'supernet', row.supernet, [*options, *start])
     steps.append(step)
     patterns = {'backbone': row.pattern} if row.pattern else _patterns_read(row.config)
     if not patterns:
@@ -159,6 +180,21 @@ def _search(rows, row):
         command += [*row.search_options.split(), *_cfg_options(options)]
         steps.append(Step('search', tuple(command), row.supernet, (path,)))
     return steps, patterns
+
+
+def _searcher(rows, row):
+    """The row that trains a network on ImageNet: the one that found it, for all that use it."""
+    found = rows.get(row.pattern_of)
+    return found if found and not row.search and found.pretrain == row.pretrain else row
+
+
+def _first_of_supernet(rows, row):
+    """The first row that searches the same supernet: it is trained once."""
+
+    def trained(other):
+        return other.supernet, other.supernet_pretrain, other.pattern_of
+
+    return next(other for other in rows.values() if trained(other) == trained(row))
 
 
 def _train(row, part, config, options):
@@ -181,25 +217,35 @@ def _cfg_options(options):
     return ('--cfg-options', *options) if options else ()
 
 
+def _parts(node, place=''):
+    """All dicts in a model's config with their places, outer ones first."""
+    yield place, node
+    for key, value in node.items():
+        if isinstance(value, dict):
+            yield from _parts(value, f'{place}.{key}' if place else key)
+
+
 def _patterns_read(config):
     """Pattern files that a config reads, relative to the repository, by place in the model."""
-    found = {}
+    return {
+        place: Path(node['pattern']).resolve().relative_to(ROOT).as_posix()
+        for place, node in _parts(load_config(config).model)
+        if str(node.get('pattern')).endswith('.json')
+    }
 
-    def visit(node, place):
-        for key, value in node.items():
-            if key == 'pattern' and str(value).endswith('.json'):
-                found[place] = Path(value).resolve().relative_to(ROOT).as_posix()
-            elif isinstance(value, dict):
-                visit(value, f'{place}.{key}' if place else key)
 
-    visit(load_config(config).model, '')
-    return found
+def _starts(config):
+    """``init_cfg`` of all parts of a model that start from a checkpoint, with their places."""
+    parts = _parts(load_config(config).model)
+    starts = [(place, node.get('init_cfg')) for place, node in parts]
+    return [(place, start) for place, start in starts if start and 'checkpoint' in start]
 
 
 def _pattern_options(config, patterns):
     """Options that give a config the patterns that it does not read anyway."""
-    read = _patterns_read(config)
-    changed = {place: path for place, path in patterns.items() if read.get(place) != path}
+    # C4's classifier reads the patterns of the detector's two parts in places of its own.
+    read = _patterns_read(config).values()
+    changed = {place: path for place, path in patterns.items() if path not in read}
     options = [f'model.{place}.pattern={path}' for place, path in changed.items()]
     if options and load_config(config).model.backbone.get('arch'):
         options.insert(0, 'model.backbone.arch=None')
@@ -207,11 +253,11 @@ def _pattern_options(config, patterns):
 
 
 def _start_options(config, checkpoint):
-    """Options that start a detector's backbone from a classifier's checkpoint."""
+    """Options that start a detector's parts from a classifier's checkpoint."""
     wanted = {'checkpoint': checkpoint, 'prefix': 'backbone.'}
-    given = load_config(config).model.backbone.get('init_cfg') or {}
     return [
-        f'model.backbone.init_cfg.{name}={value}'
+        f'model.{place}.init_cfg.{name}={value}'
+        for place, given in _starts(config)
         for name, value in wanted.items()
         if given.get(name) != value
     ]

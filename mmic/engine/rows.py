@@ -44,8 +44,6 @@ class Row:
         search_options (str): Further arguments of the search's command.
         pattern (str | None): Where the search writes, if not where ``config`` reads.
         weights_of (str | None): Row whose trained network is tested with ``config``.
-        init (str | None): ``'plain'``: starts from the plain network's ImageNet weights, where the
-            paper trains the method's network on ImageNet.
         runs (int): Trainings, with a seed each, whose mean is the result.
         note (str | None): What else to know.
     """
@@ -70,7 +68,6 @@ class Row:
     search_options: str = ''
     pattern: Optional[str] = None
     weights_of: Optional[str] = None
-    init: Optional[str] = None
     runs: int = 1
     note: Optional[str] = None
 
@@ -200,5 +197,3 @@ def _check(row, rows, configs):
         raise ValueError(f'pattern_of: {row.pattern_of} searches nothing.')
     if row.weights_of and not rows[row.weights_of].config:
         raise ValueError(f'weights_of: {row.weights_of} trains nothing.')
-    if row.init not in (None, 'plain'):
-        raise ValueError(f'init: expected plain, got {row.init!r}.')
