@@ -24,7 +24,7 @@ PAGES = sorted(
 )
 MAX_KIB = 500
 # Folders that commands make, and places of the reader's own.
-OUTPUTS = ('work_dirs', 'data', 'path', '.venv', '.venv-openmmlab')
+OUTPUTS = ('work_dirs', 'data', 'data_generated', 'path', '.venv', '.venv-openmmlab')
 SUFFIXES = ('md', 'py', 'json', 'sh', 'txt', 'lock', 'toml', 'yml', 'yaml', 'pth', 'png', 'pkl')
 # Capitals stand for something to fill in, except in the names of these files.
 NAMED_IN_CAPITALS = ('README', 'CONTRIBUTING', 'CHANGELOG', 'LICENSE', 'Makefile')

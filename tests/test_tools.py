@@ -588,6 +588,19 @@ def test_predictions_file_must_be_a_pickle(plain, tmp_path):
     assert 'must end in .pkl' in done.text
 
 
+def test_several_views_need_a_config_that_has_them(plain, tmp_path):
+    done = call_tool('test.py', *plain, '--tta')
+    assert done.code == 2
+    assert f'--tta needs tta_model and tta_pipeline in {plain[0]}' in done.text
+    config = tmp_path / 'views.py'
+    views = "tta_model = dict(type='Merge')\ntta_pipeline = [dict(type='Views')]"
+    config.write_text(f"_base_ = '{plain[0].as_posix()}'\n{views}\n")
+    cfg = runner_config('test.py', config, plain[1], '--tta')
+    assert (cfg.model.type, cfg.model.module.type) == ('Merge', 'FasterRCNN')
+    assert cfg.test_dataloader.dataset.pipeline == [dict(type='Views')]
+    assert runner_config('test.py', config, plain[1]).model.type == 'FasterRCNN'
+
+
 def test_show_dir_needs_a_visualisation_hook(plain, tmp_path):
     config = tmp_path / 'blind.py'
     config.write_text(

@@ -33,12 +33,26 @@ def enable_visualization(cfg, args, parser):
         cfg.visualizer.save_dir = args.show_dir
 
 
+def use_tta(cfg, args, parser):
+    """Put the config's model for several views in place of the one for one view."""
+    missing = [name for name in ('tta_model', 'tta_pipeline') if name not in cfg]
+    if missing:
+        parser.error(f'--tta needs {" and ".join(missing)} in {args.config}')
+    cfg.model = dict(**cfg.tta_model, module=cfg.model)
+    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     add_runner_arguments(parser)
     add_v1_compatible(parser)
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('--out', metavar='FILE.pkl', help='also write all predictions there')
+    parser.add_argument(
+        '--tta',
+        action='store_true',
+        help="test the views of the config's tta_pipeline and merge them as its tta_model does",
+    )
     parser.add_argument('--show', action='store_true', help='show predictions in a window')
     parser.add_argument('--show-dir', metavar='DIR', help='write pictures of predictions there')
     parser.add_argument('--wait-time', type=float, default=2, help='seconds a window stays open')
@@ -48,6 +62,8 @@ def main():
     cfg = read_config(args)
     if args.v1_compatible:
         cfg = v1_compatible(cfg)
+    if args.tta:
+        use_tta(cfg, args, parser)
     cfg.load_from = args.checkpoint
     if args.show_dir:
         # The hooks would put a relative folder below the work dir.

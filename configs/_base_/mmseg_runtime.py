@@ -13,7 +13,7 @@ log_level = 'INFO'
 load_from = None
 resume = False
 
-# What MMSegmentation's own test command reads for --tta: six scales, each mirrored too.
+# What tools/test.py --tta reads: six scales, each mirrored too.
 tta_model = dict(type='SegTTAModel')
 tta_scales = [0.5, 0.75, 1.0, 1.25, 1.5, 1.75]
 tta_pipeline = [
