@@ -1,6 +1,6 @@
 """Choose the dilations of a trained supernet (EDO) and write the pattern file.
 
-Reads the checkpoint's weights alone: no data set and no GPU are needed.
+Reads the checkpoint's weights alone: no data set and no GPU are needed, except with --statistics.
 """
 
 import argparse
@@ -14,15 +14,18 @@ from rich.progress import Progress
 from mmic.analysis.show import pattern_table
 from mmic.compat import read_checkpoint
 from mmic.engine.config import add_search_arguments, read_config
+from mmic.engine.statistics import measure_input_means
 from mmic.files import check_new, write_file
 from mmic.search.checkpoint import (
     common_scope,
+    load_strictly,
     load_wide_weights,
     searched_weights,
     state_dict_of,
     supernet_convs,
 )
-from mmic.search.edo import LAYOUTS, SPACES, search_network
+from mmic.search.edo import LAYOUTS, search_network, searched_layers
+from mmic.search.response import SPACES
 from mmic.supernet import WideConv2d
 
 # Above this p-value of the chi-square test a layer's choice passes for a uniform draw.
@@ -52,7 +55,40 @@ def parse_args():
         help="also write the searched network's weights, sliced from the supernet's taps (not in "
         'the paper, which trains it from scratch)',
     )
+    parser.add_argument(
+        '--multiple',
+        type=int,
+        default=1,
+        metavar='M',
+        help='give every dilation of a layer a multiple of M channels, with the least error (not '
+        'in the paper); default: 1',
+    )
+    parser.add_argument(
+        '--max-dilations',
+        type=int,
+        metavar='P',
+        help='use at most P dilations in a layer, with the least error (not in the paper); '
+        'default: any number',
+    )
+    parser.add_argument(
+        '--statistics',
+        metavar='CONFIG',
+        help='weigh input channels by their measured means (not in the paper): run images of this '
+        "config's train_dataloader through the supernet; --cfg-options change this config too",
+    )
+    parser.add_argument(
+        '--samples', type=int, metavar='N', help='images of --statistics; default: 64'
+    )
     args = parser.parse_args()
+    for name in ('multiple', 'max_dilations', 'samples'):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            parser.error(f'--{name.replace("_", "-")} must be 1 or more, got {value}')
+    if args.space == 'layer' and (args.multiple > 1 or args.max_dilations):
+        parser.error('--space layer has one dilation a layer: no --multiple or --max-dilations')
+    if args.samples and not args.statistics:
+        parser.error('--samples goes with --statistics')
+    args.samples = args.samples or 64
     if args.init_weights and args.layout == 'sorted':
         parser.error('--init-weights needs --layout position: sorted moves channels around')
     args.layout = args.layout or ('position' if args.init_weights else 'sorted')
@@ -73,6 +109,24 @@ def warn_uniform(reports, console):
         )
 
 
+def increase_told(report):
+    """How much the constraints add to a layer's error, ``+0.5 (12.5 %)`` for example."""
+    free = report.error - report.increase
+    share = f' ({report.increase / free:.1%})' if free > 0 else ''
+    return f'+{report.increase:.3g}{share}'
+
+
+def read_means(args, model, layers, state, console):
+    """Measure the means of the searched layers' inputs, with a progress bar."""
+    cfg = read_config(argparse.Namespace(config=args.statistics, cfg_options=args.cfg_options))
+    load_strictly(model, state, args.checkpoint)
+    with Progress(console=console) as progress:
+        task = progress.add_task('Statistics, images', total=args.samples)
+        return measure_input_means(
+            model, layers, cfg, args.samples, progress=lambda n: progress.advance(task, n)
+        )
+
+
 def main():
     args = parse_args()
     # Names of files and layers are printed as they are, brackets included.
@@ -85,18 +139,37 @@ def main():
     model = MODELS.build(cfg.model)
     convs = supernet_convs(model, WideConv2d, args.scope or '')
     scope = common_scope(convs) if args.scope is None else args.scope
+    layers = searched_layers(model, scope, args.space, args.multiple, args.max_dilations)
     console.print(f'Reading {args.checkpoint}')
     checkpoint = read_checkpoint(args.checkpoint, args.trust_checkpoint)
     state = state_dict_of(checkpoint, args.checkpoint)
     load_wide_weights(convs, state, args.checkpoint)
     meta = {'config': args.config, 'checkpoint': args.checkpoint}
+    means = None
+    if args.statistics:
+        means = read_means(args, model, layers, state, console)
+        meta.update(statistics=args.statistics, samples=args.samples)
     with Progress(console=console) as progress:
         task = progress.add_task('EDO', total=len(set(convs.values())))
         pattern, reports = search_network(
-            model, args.space, args.layout, scope, meta, lambda _: progress.advance(task)
+            model,
+            args.space,
+            args.layout,
+            scope,
+            meta,
+            lambda _: progress.advance(task),
+            args.multiple,
+            args.max_dilations,
+            means,
         )
-    left = {report.name: f'{report.error:.3g} of {report.response:.3g}' for report in reports}
-    console.print(pattern_table(pattern, error_left=left))
+    columns = {
+        'error_left': {
+            report.name: f'{report.error:.3g} of {report.response:.3g}' for report in reports
+        }
+    }
+    if args.multiple > 1 or args.max_dilations:
+        columns['increase'] = {report.name: increase_told(report) for report in reports}
+    console.print(pattern_table(pattern, **columns))
     warn_uniform(reports, console)
     pattern.save(args.out, args.overwrite)
     console.print(f'Wrote {args.out}')
@@ -116,5 +189,5 @@ def main():
 if __name__ == '__main__':
     try:
         main()
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         sys.exit(f'edo_search: {error}')

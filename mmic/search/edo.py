@@ -5,20 +5,21 @@ For filter i, Eq. 4 picks the dilation whose taps best reproduce the filter's re
 constant input. That response is the signed total of its weights, so the error of a
 dilation is ``|sum over input channels and over the taps it leaves out|``. Filters are
 independent and no data is needed.
+
+Two extensions are in no paper: dilations in whole blocks of channels (``multiple``,
+``max_dilations``), and Eq. 3 with measured means of the input channels (``input_mean``).
 """
 
-import math
 from typing import NamedTuple
 
 import torch
 
 from mmic.pattern import DilationPattern, LayerPattern
+from mmic.search.blocks import check_blocks, choose_in_blocks
+from mmic.search.response import candidates, first_minimum, infer_d_max, left_out, sum_inputs
 from mmic.supernet.wide_conv import WideConv2d
 
-SPACES = ('full', '1d', 'layer')
 LAYOUTS = ('sorted', 'position')
-# Elements converted to float64 at a time: 2 MiB, which stays in a core's cache.
-CHUNK = 2**18
 
 
 class LayerReport(NamedTuple):
@@ -31,6 +32,8 @@ class LayerReport(NamedTuple):
         response (float): Sum of the supernet filters' absolute responses, to compare with.
         p_value (float): Of a chi-square test against a uniform draw; 0.0 where there is nothing
             to test: one choice for the layer, or one candidate.
+        increase (float): Of the error over that of the free choice, by ``multiple`` and
+            ``max_dilations``.
     """
 
     name: str
@@ -38,25 +41,20 @@ class LayerReport(NamedTuple):
     error: float
     response: float
     p_value: float
+    increase: float
 
 
-def candidates(d_max, space='full'):
-    """List the dilations to choose from, the preferred one of equals first.
-
-    Ties go to the smallest ``d_h + d_w``, then the smallest ``d_h``, then ``d_w``.
-
-    Returns:
-        Tensor: ``(d_h, d_w)``, shape (d_max ** 2, 2), or (d_max, 2) for space ``'1d'``.
-    """
-    if space not in SPACES:
-        raise ValueError(f'space must be one of {SPACES}, got {space!r}.')
-    pairs = [(h, w) for h in range(1, d_max + 1) for w in range(1, d_max + 1)]
-    if space == '1d':
-        pairs = [(h, w) for h, w in pairs if h == w]
-    return torch.tensor(sorted(pairs, key=lambda pair: (sum(pair), *pair)), device='cpu')
-
-
-def search_dilations(weight, kernel_size=3, space='full', layout='sorted', criterion='response'):
+def search_dilations(
+    weight,
+    kernel_size=3,
+    space='full',
+    layout='sorted',
+    criterion='response',
+    groups=1,
+    multiple=1,
+    max_dilations=None,
+    input_mean=None,
+):
     """Choose the dilations of one layer by Eq. 4.
 
     Args:
@@ -69,20 +67,45 @@ def search_dilations(weight, kernel_size=3, space='full', layout='sorted', crite
             its filters; ``'position'``: every channel where it was found. Defaults to ``'sorted'``.
         criterion (str): ``'response'``, Eq. 4, or ``'l1_weight'``, the sum of ``|w|`` over the
             taps left out: an ablation that is not in the paper. Defaults to ``'response'``.
+        groups (int): Of the convolution, which matter to the arguments below. Defaults to 1.
+        multiple (int): Every dilation gets a multiple of this number of channels, see
+            ``check_blocks``. Where it does not divide C_out, the layer has no more blocks than
+            ``ceil(C_out / multiple)``. Not in the paper. Defaults to 1.
+        max_dilations (int, optional): Most dilations in the layer. Not in the paper. Defaults to
+            None: any number.
+        input_mean (Tensor, optional): Mean of each input channel, (C_in,), for Eq. 3. Not in the
+            paper. Defaults to None: the same mean for all, Eq. 4.
 
     Returns:
         tuple[Tensor, Tensor]: Dilations ``(d_h, d_w)``, int64 of shape (C_out, 2), and the error
         of each channel's choice, float64 of shape (C_out,).
 
     Raises:
-        ValueError: S fits no d_max, NaN or infinite weights, or an unknown option.
+        ValueError: S fits no d_max, NaN or infinite weights, an unknown option, or numbers that
+            the layer's channels do not allow.
+        ImportError: ``multiple`` or ``max_dilations`` need scipy, and it is missing.
     """
     infer_d_max(weight, kernel_size)
-    return choose(sum_inputs(weight, criterion), kernel_size, space, layout)
+    kernels = sum_inputs(weight, criterion, input_mean, groups)
+    return choose(kernels, kernel_size, space, layout, groups, multiple, max_dilations)[:2]
 
 
-def choose(kernels, kernel_size=3, space='full', layout='sorted'):
-    """``search_dilations`` for kernels summed over input channels, float64 (C_out, S, S)."""
+def choose(
+    kernels,
+    kernel_size=3,
+    space='full',
+    layout='sorted',
+    groups=1,
+    multiple=1,
+    max_dilations=None,
+):
+    """``search_dilations`` for kernels summed over input channels, float64 (C_out, S, S).
+
+    Returns:
+        tuple[Tensor, Tensor, float]: Dilations, errors, and how much larger their sum is than
+        without ``multiple`` and ``max_dilations``.
+    """
+    check_blocks(len(kernels), groups, multiple, max_dilations, space)
     if layout not in LAYOUTS:
         raise ValueError(f'layout must be one of {LAYOUTS}, got {layout!r}.')
     if not kernels.isfinite().all():
@@ -97,63 +120,16 @@ def choose(kernels, kernel_size=3, space='full', layout='sorted'):
         choice = choice.expand(len(errors))
     else:
         choice = first_minimum(errors, slack)
+    free = errors.gather(1, choice[:, None]).sum()
+    if space != 'layer':
+        choice = choose_in_blocks(errors, choice, groups, multiple, max_dilations)
     dilations = pairs[choice]
     errors = errors.gather(1, choice[:, None])[:, 0]
+    increase = max(0.0, (errors.sum() - free).item())
     if layout == 'sorted':
         order = (dilations[:, 0] * (d_max + 1) + dilations[:, 1]).argsort(stable=True)
         dilations, errors = dilations[order], errors[order]
-    return dilations, errors
-
-
-def infer_d_max(weight, kernel_size):
-    """Return d_max of a supernet kernel, or say why its size fits none."""
-    if kernel_size < 3 or kernel_size % 2 == 0:
-        raise ValueError(f'kernel_size must be odd and from 3 up, got {kernel_size}.')
-    if weight.ndim != 4 or weight.shape[2] != weight.shape[3]:
-        raise ValueError(f'expected weights (C_out, C_in, S, S), got {tuple(weight.shape)}.')
-    d_max, rest = divmod(weight.shape[-1] - 1, kernel_size - 1)
-    if rest or d_max < 1:
-        raise ValueError(
-            f'a {weight.shape[2]}x{weight.shape[3]} kernel holds no dilations of a '
-            f'{kernel_size}x{kernel_size} one; its side must be (kernel_size - 1) * d_max + 1.'
-        )
-    return d_max
-
-
-def sum_inputs(weight, criterion='response'):
-    """Sum kernels over input channels in float64: (C_out, C_in, S, S) to (C_out, S, S).
-
-    Converted chunk by chunk: a whole float64 copy would double the memory twice over.
-    """
-    if criterion not in ('response', 'l1_weight'):
-        raise ValueError(f"criterion must be 'response' or 'l1_weight', got {criterion!r}.")
-    weight = weight.detach().flatten(2)  # (C_out, C_in, S * S)
-    rows = min(len(weight), max(1, CHUNK // max(1, weight[0].numel())))
-    buffer = torch.empty_like(weight[:rows], dtype=torch.float64)
-    out = torch.empty_like(weight[:, 0], dtype=torch.float64)
-    for chunk, target in zip(weight.split(rows), out.split(rows)):
-        converted = buffer[: len(chunk)].copy_(chunk)
-        if criterion == 'l1_weight':
-            converted.abs_()
-        torch.sum(converted, 1, out=target)
-    side = math.isqrt(out.shape[1])
-    return out.unflatten(1, (side, side))
-
-
-def left_out(pairs, size, kernel_size):
-    """Mark the taps that each dilation leaves out: float64, (candidates, size * size)."""
-    taps = torch.arange(kernel_size, device=pairs.device) - kernel_size // 2
-    kept = size // 2 + pairs[:, :, None] * taps  # (candidates, 2, kernel_size)
-    masks = torch.ones(len(pairs), size, size, dtype=torch.float64, device=pairs.device)
-    index = torch.arange(len(pairs), device=pairs.device)[:, None, None]
-    masks[index, kept[:, 0, :, None], kept[:, 1, None, :]] = 0
-    return masks.flatten(1)
-
-
-def first_minimum(errors, slack):
-    """Index of the first candidate in each row within ``slack`` of the smallest error."""
-    near = errors <= errors.min(1, keepdim=True).values + slack
-    return near.int().argmax(1)
+    return dilations, errors, increase
 
 
 def uniform_p_value(dilations, pairs):
@@ -174,7 +150,48 @@ def uniform_p_value(dilations, pairs):
     return torch.special.gammaincc(half_freedom, statistic.cpu() / 2).item()
 
 
-def search_network(model, space='full', layout='sorted', scope='', meta=None, progress=None):
+def searched_layers(model, scope='', space='full', multiple=1, max_dilations=None):
+    """Find the supernet layers to search and check that they can be, before any work.
+
+    Args:
+        model (nn.Module): See ``search_network``, and for the other arguments.
+
+    Returns:
+        dict[str, WideConv2d]: By name relative to ``scope``.
+
+    Raises:
+        ValueError: There is no such scope, it holds no supernet layers, or the numbers do not fit
+            a layer's channels; the message names the layer.
+    """
+    modules = dict(model.named_modules())
+    if scope not in modules:
+        raise ValueError(f'The model has no part {scope!r}.')
+    parts = modules[scope].named_modules()
+    convs = {name: part for name, part in parts if isinstance(part, WideConv2d)}
+    if not convs:
+        raise ValueError(
+            f'{scope or "the model"!r} holds no supernet layers (WideConv2d). Give the '
+            "supernet's config: a backbone with d_max, or build_supernet."
+        )
+    for name, conv in convs.items():
+        try:
+            check_blocks(conv.out_channels, conv.groups, multiple, max_dilations, space)
+        except ValueError as error:
+            raise ValueError(f'Layer {name!r}: {error}') from None
+    return convs
+
+
+def search_network(
+    model,
+    space='full',
+    layout='sorted',
+    scope='',
+    meta=None,
+    progress=None,
+    multiple=1,
+    max_dilations=None,
+    input_means=None,
+):
     """Run EDO on every supernet layer of a network.
 
     Args:
@@ -183,9 +200,13 @@ def search_network(model, space='full', layout='sorted', scope='', meta=None, pr
         layout (str): See ``search_dilations``. Defaults to ``'sorted'``.
         scope (str): Search only this submodule; names in the pattern are relative to it.
             Defaults to ``''``, the whole model.
-        meta (dict, optional): Kept in the pattern file, with ``layout``, ``space`` and the
-            remaining error of each layer added.
+        meta (dict, optional): Kept in the pattern file, with ``layout``, ``space``, ``multiple``,
+            ``max_dilations``, the remaining error of each layer and its increase added.
         progress (Callable[[LayerReport], None], optional): Called after each layer.
+        multiple (int): See ``search_dilations``. Defaults to 1.
+        max_dilations (int, optional): See ``search_dilations``. Defaults to None.
+        input_means (dict[str, Tensor], optional): Mean of each input channel by the layer's name,
+            as of ``mmic.search.statistics.InputMeans``. Defaults to None: Eq. 4.
 
     Returns:
         tuple[DilationPattern, list[LayerReport]]
@@ -194,17 +215,18 @@ def search_network(model, space='full', layout='sorted', scope='', meta=None, pr
         ValueError: There is no such scope, it holds no supernet layers, or a layer's weights are
             unusable; the message names the layer.
     """
-    layers, reports = {}, []
-    modules = dict(model.named_modules())
-    if scope not in modules:
-        raise ValueError(f'The model has no part {scope!r}.')
-    module = modules[scope]
-    for name, conv in module.named_modules():
-        if not isinstance(conv, WideConv2d):
-            continue
+    layers, reports, limits = {}, [], (multiple, max_dilations)
+    convs = searched_layers(model, scope, space, *limits)
+    for name in convs:
+        if input_means is not None and name not in input_means:
+            raise ValueError(f'Layer {name!r}: input_means has no mean of its input.')
+    for name, conv in convs.items():
         try:
-            kernels = sum_inputs(conv.weight)
-            dilations, errors = choose(kernels, conv.base_kernel_size, space, layout)
+            mean = None if input_means is None else input_means[name]
+            kernels = sum_inputs(conv.weight, input_mean=mean, groups=conv.groups)
+            dilations, errors, increase = choose(
+                kernels, conv.base_kernel_size, space, layout, conv.groups, *limits
+            )
         except ValueError as error:
             raise ValueError(f'Layer {name!r}: {error}') from None
         base = (conv.base_kernel_size,) * 2
@@ -212,16 +234,14 @@ def search_network(model, space='full', layout='sorted', scope='', meta=None, pr
         pairs = candidates(conv.d_max, space).to(dilations.device)
         p_value = 0.0 if space == 'layer' else uniform_p_value(dilations, pairs)
         response = kernels.sum((1, 2)).abs().sum().item()
-        reports.append(LayerReport(name, dilations, errors.sum().item(), response, p_value))
+        reports.append(
+            LayerReport(name, dilations, errors.sum().item(), response, p_value, increase)
+        )
         if progress:
             progress(reports[-1])
-    if not layers:
-        raise ValueError(
-            f'{scope or "the model"!r} holds no supernet layers (WideConv2d). Give the '
-            "supernet's config: a backbone with d_max, or build_supernet."
-        )
-    told = {'layout': layout, 'space': space}
+    told = {'layout': layout, 'space': space, 'multiple': multiple, 'max_dilations': max_dilations}
     told['errors'] = {report.name: round(report.error, 6) for report in reports}
-    stage_blocks = getattr(module, 'stage_blocks', None)
+    told['increases'] = {report.name: round(report.increase, 6) for report in reports}
+    stage_blocks = getattr(model.get_submodule(scope), 'stage_blocks', None)
     pattern = DilationPattern(layers, 'edo', scope, stage_blocks, {**(meta or {}), **told})
     return pattern, reports
