@@ -34,6 +34,13 @@ class Skipped:
         pass
 
 
+def is_compiling():
+    """Whether torch.compile or torch.export reads the program instead of running it."""
+    if hasattr(torch.compiler, 'is_compiling'):
+        return torch.compiler.is_compiling()
+    return torch._dynamo.is_compiling()  # torch before 2.3
+
+
 def stand_in(path):
     """A class that torch takes for the one of this name in a file."""
     module, _, name = path.rpartition('.')

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from mmic.layers.base_conv import build_like, copy_parameters
+from mmic.layers.fold import compose
 from mmic.pattern import is_integer
 
 INITS = ('identity', 'random')
@@ -24,26 +25,6 @@ def stacked_identity(taps, d_mul):
     """
     blocks = torch.eye(taps).repeat(1, d_mul // taps)
     return F.pad(blocks, (0, d_mul - blocks.shape[1]))
-
-
-def compose(weight, depthwise, groups, kernel_size):
-    """Fold W and D into one kernel, as a batched product over input channels.
-
-    Args:
-        weight (Tensor): W, (C_out, C_in / groups, d_mul).
-        depthwise (Tensor): D, (M * N, d_mul, C_in).
-        groups (int): Groups of the convolution.
-        kernel_size (tuple[int, int]): (M, N).
-
-    Returns:
-        Tensor: W', (C_out, C_in / groups, M, N).
-    """
-    out_channels, depth, d_mul = weight.shape
-    # (g, C_out / g, C_in / g, d_mul) -> (C_in, C_out / g, d_mul): each group meets its own D.
-    w = weight.reshape(groups, -1, depth, d_mul).transpose(1, 2).reshape(groups * depth, -1, d_mul)
-    kernel = torch.bmm(w, depthwise.permute(2, 1, 0))  # (C_in, C_out / g, M * N)
-    kernel = kernel.reshape(groups, depth, -1, kernel.shape[-1]).transpose(1, 2)
-    return kernel.reshape(out_channels, depth, *kernel_size)
 
 
 class DOConv2d(nn.Conv2d):
@@ -151,15 +132,11 @@ class DOConv2d(nn.Conv2d):
             dtype = torch.float64 if self.weight.dtype == torch.float64 else torch.float32
             weight = weight.to(dtype)
             depthwise = self.depthwise.to(dtype)
-            plain = self.d_mul == depthwise.shape[0]
-            if self.init == 'identity' and not plain:
+            if self.init == 'identity':
                 identity = stacked_identity(*depthwise.shape[:2]).to(depthwise)
                 depthwise = depthwise + identity[:, :, None]
-            kernel = compose(weight.flatten(2), depthwise, self.groups, self.kernel_size)
-            if self.init == 'identity' and plain:
-                # W (I + D') = W + W D': exactly W at the start.
-                kernel = kernel + weight
-        return kernel
+            kernel = compose(weight.flatten(2), depthwise, self.groups)
+            return kernel.unflatten(2, self.kernel_size)
 
     def forward(self, x):
         return self._conv_forward(x, self.weight, self.bias)

@@ -1,0 +1,103 @@
+"""DO-Conv's kernel composition ``W' = D o W`` (Eq. 3), the fastest way that is at hand.
+
+On a CPU with numba installed it is compiled (``fold_jit``); elsewhere, and in programs that torch
+traces, it is a batched matrix product.
+"""
+
+import importlib.util
+
+import torch
+
+from mmic.compat import is_compiling
+
+HAS_NUMBA = importlib.util.find_spec('numba') is not None
+# The compiled form reads memory, which tensors of other classes, such as fake ones, do not have.
+PLAIN_CLASSES = (torch.Tensor, torch.nn.Parameter)
+
+
+def compose(weight, depthwise, groups):
+    """Fold W and D into one kernel: ``W'[o, i, t] = sum over k of D[t, k, c] * W[o, i, k]``.
+
+    Args:
+        weight (Tensor): W, (C_out, C_in / groups, d_mul).
+        depthwise (Tensor): D, (M * N, d_mul, C_in).
+        groups (int): Groups of the convolution; c is the i-th input channel of o's group.
+
+    Returns:
+        Tensor: W', (C_out, C_in / groups, M * N), its channels last in memory if W's are.
+    """
+    if _compiled_applies(weight, depthwise):
+        return _Fold.apply(weight, depthwise, groups)
+    return _fold_by_product(weight, depthwise, groups)
+
+
+def _compiled_applies(*tensors):
+    if not HAS_NUMBA or torch.jit.is_tracing() or is_compiling():
+        return False
+    return all(_is_plain(tensor) for tensor in tensors)
+
+
+def _is_plain(tensor):
+    return type(tensor) in PLAIN_CLASSES and tensor.device.type == 'cpu' and tensor.numel() > 0
+
+
+def _fold_by_product(weight, depthwise, groups):
+    out_channels, depth, d_mul = weight.shape
+    # (g, C_out / g, C_in / g, d_mul) -> (C_in, C_out / g, d_mul): each group meets its own D.
+    w = weight.reshape(groups, -1, depth, d_mul).transpose(1, 2).reshape(groups * depth, -1, d_mul)
+    kernel = torch.bmm(w, depthwise.permute(2, 1, 0))  # (C_in, C_out / g, M * N)
+    kernel = kernel.reshape(groups, depth, -1, kernel.shape[-1]).transpose(1, 2)
+    return kernel.reshape(out_channels, depth, -1)
+
+
+# W, D and W' stand in one trilinear form: the derivatives of each function are the other's.
+
+
+class _Fold(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, weight, depthwise, groups):
+        from mmic.layers import fold_jit
+
+        ctx.groups = groups
+        ctx.save_for_backward(weight, depthwise)
+        out_channels, depth, _ = weight.shape
+        taps = len(depthwise)
+        if weight.stride(1) == 1 and depth > 1:
+            result = weight.new_empty(out_channels, taps, depth).transpose(1, 2)
+        else:
+            result = weight.new_empty(out_channels, depth, taps)
+        fold_jit.fold(weight, depthwise, result, groups)
+        return result
+
+    @staticmethod
+    def backward(ctx, grad):
+        weight, depthwise = ctx.saved_tensors
+        for_weight, for_depthwise, _ = ctx.needs_input_grad
+        return (
+            _Fold.apply(grad, depthwise.transpose(0, 1), ctx.groups) if for_weight else None,
+            _FoldDepthwise.apply(grad, weight, ctx.groups) if for_depthwise else None,
+            None,
+        )
+
+
+class _FoldDepthwise(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, grad, weight, groups):
+        from mmic.layers import fold_jit
+
+        ctx.groups = groups
+        ctx.save_for_backward(grad, weight)
+        sizes = grad.shape[2], weight.shape[2], weight.shape[1] * groups
+        result = weight.new_empty(sizes)
+        fold_jit.fold_depthwise(grad, weight, result, groups)
+        return result
+
+    @staticmethod
+    def backward(ctx, depthwise):
+        grad, weight = ctx.saved_tensors
+        for_grad, for_weight, _ = ctx.needs_input_grad
+        return (
+            _Fold.apply(weight, depthwise, ctx.groups) if for_grad else None,
+            _Fold.apply(grad, depthwise.transpose(0, 1), ctx.groups) if for_weight else None,
+            None,
+        )
