@@ -18,6 +18,7 @@ from mmic.layers.base_conv import (
     dilated_padding,
 )
 from mmic.layers.branches import plan_by_kernel, planned_conv2d, register_plan
+from mmic.layers.kernels import classes_by_kernel, kernel_conv2d, kernels_apply, register_table
 from mmic.layers.saved_dilations import check_saved_dilations, forgive_missing_dilations
 from mmic.pattern import PatternError, check_range, is_integer
 
@@ -145,6 +146,7 @@ class PSConv2d(nn.Conv2d):
         # Saved with the weights, which mean nothing under other dilations.
         self.register_buffer('dilations', rates.to(self.weight.device))
         register_plan(self, plan_by_kernel(rates, groups))
+        register_table(self, lambda: classes_by_kernel(rates, groups))
 
     @classmethod
     def from_conv(cls, conv, pattern=(1, 2, 1, 4), axes='both', form='block'):
@@ -162,6 +164,8 @@ class PSConv2d(nn.Conv2d):
 
     # Also called from outside with other weights, by mmcv's efficient_conv_bn_eval.
     def _conv_forward(self, x, weight, bias):
+        if self.form != 'sum' and kernels_apply(self, x, weight):
+            return kernel_conv2d(self, x, weight, bias)
         few = self.groups == 1 and self.in_channels <= FEW_CHANNELS
         faster = self.form == 'auto' and few and not torch.is_grad_enabled()
         run = sum_conv2d if self.form == 'sum' or faster else planned_conv2d
