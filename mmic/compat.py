@@ -7,6 +7,7 @@ import warnings
 
 import torch
 from mmengine.logging import print_log
+from torch.nn import functional as F
 
 # What a checkpoint of mmengine's holds beside tensors: its log history. mmengine allows these
 # names themselves, `getattr` among them, with which a file can reach and run anything.
@@ -39,6 +40,23 @@ def is_compiling():
     if hasattr(torch.compiler, 'is_compiling'):
         return torch.compiler.is_compiling()
     return torch._dynamo.is_compiling()  # torch before 2.3
+
+
+# Some releases of torch, 2.1 among them, have no gradient of it.
+_SHUFFLE_HAS_GRADIENT = (
+    type(F.channel_shuffle(torch.zeros(1, 2, 1, 1, requires_grad=True), 2).grad_fn).__name__
+    != 'NotImplemented'
+)
+
+
+def channel_shuffle(x, groups):
+    """``torch.nn.functional.channel_shuffle`` with a gradient; channels_last stays."""
+    traced = torch.jit.is_tracing()  # for ONNX, which has no such operator
+    if not traced and (_SHUFFLE_HAS_GRADIENT or not torch.is_grad_enabled()):
+        return F.channel_shuffle(x, groups)
+    y = x.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2)
+    last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+    return y.contiguous(memory_format=torch.channels_last) if last else y
 
 
 def stand_in(path):

@@ -11,8 +11,10 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmic.deploy import SupernetError, export_onnx, fuse, relative_difference, run_onnx
-from mmic.layers import DOConv2d, ICConv2d, MaskedPSConv2d, PSConv2d
+from mmic.layers import DOConv2d, ICConv2d, MaskedPSConv2d, PSConv2d, branches, ps_conv
+from mmic.layers import fused_conv as fused_module
 from mmic.layers.fused_conv import FusedConv2d, fused_conv, take_apart
+from mmic.layers.selection import plan_selection
 from mmic.models.convs import to_swapped
 from mmic.models.inception import to_searched, to_supernet
 from mmic.pattern import DilationPattern, LayerPattern
@@ -105,6 +107,19 @@ class Operators(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
+@pytest.fixture
+def plain_gathers(monkeypatch):
+    """Gather all but consecutive channels by index_select, to count what is gathered."""
+
+    def slice_alone(items, count):
+        consecutive = items == list(range(items[0], items[0] + len(items)))
+        return plan_selection(items, count) if consecutive else None
+
+    monkeypatch.setattr(branches, 'plan_selection', slice_alone)
+    monkeypatch.setattr(fused_module, 'plan_selection', slice_alone)
+    monkeypatch.setattr(ps_conv, 'CyclicPlan', lambda *_: None)
+
+
 def operators(network, x):
     """How often each operator runs in a forward."""
     with Operators() as operators, torch.no_grad():
@@ -159,7 +174,7 @@ def test_fused_networks_are_equal_and_originals_untouched(family, kind):
         ('mv2', 'do', 0),
     ],
 )
-def test_no_gather_is_left_where_its_order_can_be_absorbed(family, kind, left):
+def test_no_gather_is_left_where_its_order_can_be_absorbed(family, kind, left, plain_gathers):
     network = randomise(dilated(backbone(family), kind))
     x = image()
     before = operators(network.eval() or network, x)['index_select']
@@ -207,7 +222,7 @@ def test_state_dict_of_a_fused_do_network_is_the_plain_networks():
     assert_same(network, plain, x)
 
 
-def test_orders_are_absorbed_around_kept_batch_norm():
+def test_orders_are_absorbed_around_kept_batch_norm(plain_gathers):
     network, x = randomise(dilated(backbone('r50'), 'position')), image()
     fused = fuse(network, fold_bn=False)
     assert len(norms(fused)) == 53
@@ -339,7 +354,7 @@ class Block(nn.Module):
         ('split', 0, 1),
     ],
 )
-def test_what_others_can_see_stays(obstacle, norms_left, gathers):
+def test_what_others_can_see_stays(obstacle, norms_left, gathers, plain_gathers):
     network, x = randomise(Block(obstacle)), image(12)
     fused = fuse(network)
     assert_same(network, fused, x)
@@ -434,7 +449,7 @@ class Walker(nn.Module):
         return outputs
 
 
-def test_inside_code_that_cannot_be_followed():
+def test_inside_code_that_cannot_be_followed(plain_gathers):
     network, x = randomise(Walker()), image(12)
     fused = fuse(network)
     assert_same(network, fused, x)
@@ -488,7 +503,7 @@ class Asker(nn.Module):
         return self.last(self.moody(x, False)), self.moody(x, True)
 
 
-def test_a_module_that_can_be_followed_at_times():
+def test_a_module_that_can_be_followed_at_times(plain_gathers):
     network, x = randomise(Asker()), image(12)
     fused = fuse(network)
     assert_same(network, fused, x)
@@ -592,7 +607,7 @@ def predict(model, x):
     return [results.bboxes, results.scores]
 
 
-def test_a_two_stage_detector(tmp_path):
+def test_a_two_stage_detector(tmp_path, plain_gathers):
     pytest.importorskip('mmdet', reason='mmdet is not installed')
     model = build_model(write_detector_config(tmp_path / 'config.py', tmp_path, type='PSResNet'))
     to_searched(

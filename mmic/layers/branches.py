@@ -13,6 +13,7 @@ import torch
 from torch.nn import functional as F
 
 from mmic.layers.base_conv import base_padding, dilated_padding
+from mmic.layers.selection import Selection, plan_selection, select_channels
 
 
 class Block(NamedTuple):
@@ -137,6 +138,18 @@ def _split(items, count):
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 
+class Gather(NamedTuple):
+    """Channels to gather.
+
+    Attributes:
+        index (slice): Of the layer's index list.
+        selection (Selection | None): A faster way to gather them; None where there is none.
+    """
+
+    index: slice
+    selection: Optional[Selection]
+
+
 class Piece(NamedTuple):
     """A block as it is run: slices into the layer's arranged weight and index list.
 
@@ -147,7 +160,7 @@ class Piece(NamedTuple):
         rows (slice): Of the term's output channels.
         weight (slice): Rows of the arranged weight; kernels of it if they are gathered.
         inputs (slice | None): Consecutive input channels; None where they are gathered.
-        gather (slice | None): The input channels in the index list; None where consecutive.
+        gather (Gather | None): The input channels; None where consecutive.
     """
 
     dilation: Tuple[int, int]
@@ -156,14 +169,14 @@ class Piece(NamedTuple):
     rows: slice
     weight: slice
     inputs: Optional[slice]
-    gather: Optional[slice]
+    gather: Optional[Gather]
 
 
 class Term(NamedTuple):
     """Pieces to concatenate, and the reordering of their channels if they need one."""
 
     pieces: List[Piece]
-    reorder: Optional[slice]
+    reorder: Optional[Gather]
 
 
 class Plan(NamedTuple):
@@ -173,13 +186,13 @@ class Plan(NamedTuple):
         terms (list[Term]): To add.
         rows (slice | None): Order of the weight's output channels; None: as they are.
         kernels (slice | None): Order of its kernels; None: whole output channels are used.
-        unsort (slice | None): Puts output channels back in place; None: they are.
+        unsort (Gather | None): Puts output channels back in place; None: they are.
     """
 
     terms: List[Term]
     rows: Optional[slice]
     kernels: Optional[slice]
-    unsort: Optional[slice]
+    unsort: Optional[Gather]
 
 
 def register_plan(layer, terms):
@@ -197,6 +210,12 @@ def register_plan(layer, terms):
 
     def keep_unless_in_order(items):
         return None if items == list(range(len(items))) else keep(items)
+
+    def gather(items, count):
+        return Gather(keep(items), plan_selection(items, count))
+
+    def gather_unless_in_order(items):
+        return None if items == list(range(len(items))) else gather(items, len(items))
 
     depth = layer.in_channels // layer.groups
     order, terms = order_alike(terms, layer.out_channels)
@@ -222,24 +241,37 @@ def register_plan(layer, terms):
                     taken,
                     weight,
                     slice(first, last + 1) if consecutive else None,
-                    None if consecutive else keep(block.inputs),
+                    None if consecutive else gather(block.inputs, layer.in_channels),
                 )
             )
         place = {row: number for number, row in enumerate(rows)}
-        planned.append(Term(pieces, keep_unless_in_order([place[row] for row in order])))
+        planned.append(Term(pieces, gather_unless_in_order([place[row] for row in order])))
     inverse = sorted(range(len(order)), key=order.__getitem__)
     layer._plan = Plan(
         planned,
         keep_unless_in_order(order),
         None if whole else keep(kernels),
-        keep_unless_in_order(inverse),
+        gather_unless_in_order(inverse),
     )
     index = torch.tensor(index, dtype=torch.long, device=layer.weight.device)
     layer.register_buffer('_index', index, persistent=False)
 
 
-def take_channels(x, index):
-    """Gather channels and keep channels_last, which ``index_select`` over them forgets."""
+def gather_channels(x, gather, index, shuffled=None):
+    """Gather channels.
+
+    Args:
+        x (Tensor): Shape (N, channels, H, W).
+        gather (Gather): Which.
+        index (Tensor): The layer's index list.
+        shuffled (dict, optional): See ``select_channels``. Defaults to None.
+
+    Returns:
+        Tensor: channels_last if ``x`` is, which ``index_select`` over channels forgets.
+    """
+    if gather.selection is not None:
+        return select_channels(x, gather.selection, shuffled)
+    index = index[gather.index]
     if x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous():
         return x.permute(0, 2, 3, 1).index_select(3, index).permute(0, 3, 1, 2)
     return x.index_select(1, index)
@@ -264,16 +296,19 @@ def planned_conv2d(layer, x, weight, bias):
         weight = weight.index_select(0, index[plan.rows])
     if bias is not None and plan.rows is not None:
         bias = bias.index_select(0, index[plan.rows])
-    total = None
+    # Split once: the gradient of each slice alone would be as large as the weight.
+    sizes = [piece.weight.stop - piece.weight.start for term in plan.terms for piece in term.pieces]
+    kernels = iter(weight.split(sizes))
+    total, shuffled = None, {}
     for term in plan.terms:
         outputs = []
         for piece in term.pieces:
-            rows = piece.rows.stop - piece.rows.start
-            kernel = weight[piece.weight]
+            kernel = next(kernels)
             if plan.kernels is not None:
+                rows = piece.rows.stop - piece.rows.start
                 kernel = kernel.unflatten(0, (rows, -1))  # (rows, C_in / groups, k, k)
             if piece.gather is not None:
-                part = take_channels(x, index[piece.gather])
+                part = gather_channels(x, piece.gather, index, shuffled)
             elif kernel.shape[1] * piece.groups < layer.in_channels:
                 part = x[:, piece.inputs]
             else:
@@ -293,8 +328,8 @@ def planned_conv2d(layer, x, weight, bias):
             )
         output = outputs[0] if len(outputs) == 1 else torch.cat(outputs, 1)
         if term.reorder is not None:
-            output = take_channels(output, index[term.reorder])
+            output = gather_channels(output, term.reorder, index)
             if bias is not None and total is None:
                 output = output + bias[:, None, None]
-        total = output if total is None else total + output
-    return total if plan.unsort is None else take_channels(total, index[plan.unsort])
+        total = output if total is None else total.add_(output)
+    return total if plan.unsort is None else gather_channels(total, plan.unsort, index)

@@ -14,6 +14,7 @@ from mmic.layers.base_conv import base_padding, dilated_padding
 from mmic.layers.ic_conv import ICConv2d
 from mmic.layers.masked_ps_conv import MaskedPSConv2d
 from mmic.layers.ps_conv import PSConv2d
+from mmic.layers.selection import Selection, plan_selection, select_channels
 
 DILATED = (ICConv2d, PSConv2d, MaskedPSConv2d)
 
@@ -85,9 +86,9 @@ def take_apart(layer):
             if piece.gather is None:
                 inputs = list(range(piece.inputs.start, piece.inputs.stop))
             else:
-                inputs = index[piece.gather]
+                inputs = index[piece.gather.index]
             parts.append(Part(kernel.clone(), inputs, piece.dilation, piece.padding, piece.groups))
-        terms.append((parts, None if term.reorder is None else index[term.reorder]))
+        terms.append((parts, None if term.reorder is None else index[term.reorder.index]))
     return Parts(terms, order)
 
 
@@ -177,22 +178,28 @@ class FusedConv2d(nn.Module):
         self._unsort = self._keep('unsort', unsort, self.out_channels)
 
     def _keep(self, name, channels, count):
-        """How to select channels: None for all, a slice, or the name of a buffer."""
+        """How to select channels: None for all, a Selection, or the name of a buffer."""
         if channels is None or channels == list(range(count)):
             return None
-        if _is_consecutive(channels):
-            return slice(channels[0], channels[-1] + 1)
+        selection = plan_selection(channels, count)
+        if selection is not None:
+            return selection
         index = torch.tensor(channels, device=self.convs[0].weight.device)
         self.register_buffer(name, index, persistent=False)
         return name
 
-    def _select(self, x, how):
+    def _select(self, x, how, shuffled=None):
         if how is None:
             return x
-        return x[:, how] if isinstance(how, slice) else x.index_select(1, getattr(self, how))
+        if isinstance(how, Selection):
+            return select_channels(x, how, shuffled)
+        return x.index_select(1, getattr(self, how))
 
     def forward(self, x):
-        outputs = [conv(self._select(x, how)) for conv, how in zip(self.convs, self._inputs)]
+        shuffled = {}
+        outputs = [
+            conv(self._select(x, how, shuffled)) for conv, how in zip(self.convs, self._inputs)
+        ]
         total, start = None, 0
         for count, order in self._terms:
             parts = outputs[start : start + count]
@@ -203,7 +210,8 @@ class FusedConv2d(nn.Module):
 
     def is_one_conv(self):
         """Whether its first convolution is all there is to it."""
-        return len(self.convs) == 1 and not any(True for _ in self.buffers())
+        selections = [*self._inputs, *(order for _, order in self._terms), self._unsort]
+        return len(self.convs) == 1 and all(how is None for how in selections)
 
 
 @torch.no_grad()

@@ -18,6 +18,7 @@ from mmic.layers.base_conv import (
     dilated_padding,
 )
 from mmic.layers.branches import plan_by_kernel, planned_conv2d, register_plan
+from mmic.layers.cycle import CyclicPlan
 from mmic.layers.kernels import classes_by_kernel, kernel_conv2d, kernels_apply, register_table
 from mmic.layers.saved_dilations import check_saved_dilations, forgive_missing_dilations
 from mmic.pattern import PatternError, check_range, is_integer
@@ -146,6 +147,11 @@ class PSConv2d(nn.Conv2d):
         # Saved with the weights, which mean nothing under other dilations.
         self.register_buffer('dilations', rates.to(self.weight.device))
         register_plan(self, plan_by_kernel(rates, groups))
+        period = len(pattern)
+        divides = not in_channels % period and not out_channels % period
+        several = len(set(pattern)) > 1 and axes in ('both', 'input')
+        cyclic = groups == 1 and divides and several
+        self._cycle = CyclicPlan(rates[:period, :period], self) if cyclic else None
         register_table(self, lambda: classes_by_kernel(rates, groups))
 
     @classmethod
@@ -168,7 +174,9 @@ class PSConv2d(nn.Conv2d):
             return kernel_conv2d(self, x, weight, bias)
         few = self.groups == 1 and self.in_channels <= FEW_CHANNELS
         faster = self.form == 'auto' and few and not torch.is_grad_enabled()
-        run = sum_conv2d if self.form == 'sum' or faster else planned_conv2d
+        if self.form == 'sum' or faster:
+            return sum_conv2d(self, x, weight, bias)
+        run = planned_conv2d if self._cycle is None else self._cycle.conv2d
         return run(self, x, weight, bias)
 
     def extra_repr(self):

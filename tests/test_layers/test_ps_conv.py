@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from mmic.layers import PSConv2d, branches
+from mmic.layers import PSConv2d, branches, cycle
 from mmic.layers.ps_conv import AXES, FORMS, dilation_matrix
 from mmic.pattern import PatternError
 
@@ -199,7 +199,8 @@ def convolutions_run(conv, x):
         runs.append((dilation[0], groups, weight.numel() * output.shape[2:].numel()))
         return output
 
-    with mock.patch.object(branches, 'F', mock.Mock(conv2d=spy)):
+    functions = mock.Mock(conv2d=spy)
+    with mock.patch.object(branches, 'F', functions), mock.patch.object(cycle, 'F', functions):
         conv(x)
     return runs
 
