@@ -138,8 +138,9 @@ class ToyWorld:
             words = words if '--work-dir' in words else [*words, '--work-dir', folder]
         elif script == TEST:
             words += ['--work-dir', test_folder((script, *words))]
-        else:
-            words += SEARCH_FLAGS.get(words[0], ())
+        elif words[0] in SEARCH_FLAGS:
+            folder = Path(writes[0]).parent.as_posix()
+            words += [*SEARCH_FLAGS[words[0]], '--work-dir', f'{folder}/search']
         return Step(step.name, (script, *words), (ROOT / config).as_posix(), writes)
 
     def write(self, cfg, name, options):
