@@ -7,7 +7,8 @@ BASE_PYTHON := $(or $(PYTHON),$(shell for p in python3.11 python3.10 python3 pyt
     $$p -c '' 2>/dev/null && echo $$p && break; done))
 RUN := $(VENV)/bin/python
 
-.PHONY: help setup demo demo-nats demo-cr test test-chains test-configs lint format bench docs clean
+.PHONY: help setup demo demo-nats demo-cr compare test test-chains test-configs lint format bench
+.PHONY: docs clean
 
 help: ## Show this help.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -26,6 +27,9 @@ demo-nats: setup ## The same chain with NATS: bilevel search, decoding, searched
 demo-cr: setup ## The same chain with CR-NAS: both supernets and searches, searched detector.
 	$(RUN) tools/demo.py cr
 
+compare: setup ## All methods in one network, three seeds, equal budgets; resumes.
+	$(RUN) tools/toy_compare.py --seeds 0 1 2
+
 test: setup ## Run the tests.
 	$(RUN) -m pytest
 
@@ -43,7 +47,7 @@ format: setup ## Repair style and formatting.
 	$(RUN) -m ruff check --fix
 	$(RUN) -m ruff format
 
-bench: setup ## Measure speed against nn.Conv2d.
+bench: setup ## Measure speed against nn.Conv2d, beside what is aimed at.
 	$(RUN) tools/benchmark.py
 
 docs: setup ## Check every path, command and flag named in README and docs.

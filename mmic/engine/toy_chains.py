@@ -5,9 +5,8 @@ A chain takes a ``ToyChain`` and returns the configs of the networks to compare,
 
 from pathlib import Path
 
-from mmengine.config import Config
-
 from mmic.engine.commands import CommandRunner
+from mmic.engine.reproduce import last_checkpoint, load_config
 
 DATA = Path('data/toy_coco')  # where the configs expect it
 HELD_OUT = 0.4  # of the training images, for a search to choose on
@@ -33,38 +32,64 @@ class ToyChain:
         self.root, self.args = root, args
         self.work = self.from_root(args.work_dir)
         self.data = self.from_root(args.data_root)
-        commands = CommandRunner(root, self.work, console)
-        self.run, self.seconds = commands.run, commands.seconds
+        self.commands = CommandRunner(root, self.work, console)
+        self.seconds = self.commands.seconds
 
     def from_root(self, path):
         """Return a path relative to the repository where it lies inside."""
         path = Path(path).resolve()
         return path.relative_to(self.root) if self.root in path.parents else path
 
+    def run(self, name, *command, writes=()):
+        """Run a step.
+
+        Args:
+            name (str): What it is called, in print and in its log's file name.
+            *command (str): Script and arguments.
+            writes (Sequence[str]): Files that later steps read.
+        """
+        for file in writes:
+            # Scores that an earlier run of a search left are of another supernet.
+            (self.root / file).with_suffix('.journal.jsonl').unlink(missing_ok=True)
+        self.commands.run(name, *command)
+
     def make_data(self):
         """Draw the images, unless they are there."""
         counts = ['--num-train', str(self.args.num_train), '--num-val', str(self.args.num_val)]
-        self.run('data', 'tools/toy_coco.py', '--out', str(self.data), *counts)
+        made = [f'{self.data}/annotations/{part}.json' for part in ('train', 'val')]
+        self.run('data', 'tools/toy_coco.py', '--out', str(self.data), *counts, writes=made)
 
-    def hold_out(self, *names):
+    def hold_out(self, *names, step='split'):
         """Split the training data into two files."""
         folder = f'{self.data}/annotations'
         part = ['--fraction', str(HELD_OUT), '--names', *names, '--out-dir', folder, '--overwrite']
-        self.run('split', 'tools/coco_split.py', 'holdout', f'{folder}/train.json', *part)
+        command = ['tools/coco_split.py', 'holdout', f'{folder}/train.json', *part]
+        self.run(step, *command, writes=[f'{folder}/{name}.json' for name in names])
 
     def train(self, name, config, *options):
         """Train one network; return its checkpoint."""
         options = [f'randomness.seed={self.args.seed}', *options, *self.data_options(config)]
-        folder = str(self.work / name)
-        command = ['tools/train.py', config, '--work-dir', folder]
-        self.run(name, *command, '--cfg-options', *options)
-        return str(self.from_root((self.root / folder / 'last_checkpoint').read_text().strip()))
+        folder = self.work / name
+        epochs = self.args.epochs
+        file = f'epoch_{epochs}.pth' if epochs else last_checkpoint(read_config(config))
+        command = ['tools/train.py', config, '--work-dir', str(folder), '--cfg-options', *options]
+        self.run(name, *command, writes=[str(folder / file)])
+        return str(folder / file)
+
+    def search(self, name, file, *command):
+        """Run a search, which writes a file in the folder of all results; return its path."""
+        out = str(self.work / file)
+        # What is behind --cfg-options would be taken for more of them.
+        place = command.index('--cfg-options') if '--cfg-options' in command else len(command)
+        flags = ['--out', out, '--overwrite']
+        self.run(name, *command[:place], *flags, *command[place:], writes=[out])
+        return out
 
     def data_options(self, config):
         """Point all loaders and evaluators of a config to another folder of data than its own."""
         if self.data == DATA:
             return []
-        cfg = Config.fromfile(self.root / config)
+        cfg = read_config(config)
         loaders = ['train_dataloader', 'val_dataloader', 'test_dataloader']
         if 'alpha_dataloader' in cfg.train_cfg:
             loaders.append('train_cfg.alpha_dataloader')
@@ -85,10 +110,25 @@ class ToyChain:
         )
         return [f'{key}={self.args.epochs}' for key in keys] if self.args.epochs else []
 
+    def bilevel_epochs(self):
+        """The same of a search with NATS: alpha rests in the first third, as in its config."""
+        options = self.epochs('param_scheduler.weights')
+        return [*options, f'train_cfg.freeze_epochs={self.args.epochs // 3}'] if options else []
+
     def show_pattern(self, pattern):
         """Draw the heat map of a pattern."""
         picture = str(self.work / 'pattern.png')
         self.run('picture', 'tools/show_pattern.py', pattern, '--out', picture, '--overwrite')
+
+
+def read_config(path):
+    """Read a config below ``configs/``, once."""
+    return load_config(Path(path).relative_to('configs').as_posix())
+
+
+def cfg_options(options):
+    """Return the flag with its options, nothing without any."""
+    return ['--cfg-options', *options] if options else []
 
 
 def edo_chain(chain):
@@ -98,15 +138,14 @@ def edo_chain(chain):
         'supernet': 'configs/toy/faster-rcnn_ic-r18-k9-supernet_fpn_toy.py',
         'searched': 'configs/toy/faster-rcnn_ic-r18-k9_fpn_toy.py',
     }
-    pattern = str(chain.work / 'pattern.json')
     chain.make_data()
     options = chain.epochs()
     options.append(f'load_from={chain.train("start", configs["plain"], *options)}')
     chain.train('plain', configs['plain'], *options)
     supernet = chain.train('supernet', configs['supernet'], *options)
     # position: every channel keeps its place, and so the weight that it starts from.
-    search = ['--out', pattern, '--layout', 'position', '--overwrite']
-    chain.run('search', 'tools/edo_search.py', configs['supernet'], supernet, *search)
+    command = ['tools/edo_search.py', configs['supernet'], supernet, '--layout', 'position']
+    pattern = chain.search('search', 'pattern.json', *command)
     chain.show_pattern(pattern)
     options.append(f'model.backbone.pattern={pattern}')
     chain.train('searched', configs['searched'], *options)
@@ -120,19 +159,15 @@ def nats_chain(chain):
         'searched': 'configs/toy/faster-rcnn_nats-r50_fpn_toy.py',
     }
     supernet = 'configs/toy/faster-rcnn_nats-r50-supernet_fpn_toy.py'
-    pattern = str(chain.work / 'pattern.json')
     chain.make_data()
     chain.hold_out('nats_weights', 'nats_alpha')
     options = chain.epochs()
     start = f'load_from={chain.train("start", configs["plain"], *options)}'
     chain.train('plain', configs['plain'], *options, start)
-    search = chain.epochs('param_scheduler.weights')
-    if search:
-        search.append('train_cfg.freeze_epochs=0')
-    checkpoint = chain.train('search', supernet, *search, start)
+    checkpoint = chain.train('search', supernet, *chain.bilevel_epochs(), start)
     # position: every channel keeps its place, and so the weight that it starts from.
-    search = ['--out', pattern, '--layout', 'position', '--overwrite']
-    chain.run('decode', 'tools/nats_search.py', supernet, checkpoint, *search)
+    command = ['tools/nats_search.py', supernet, checkpoint, '--layout', 'position']
+    pattern = chain.search('decode', 'pattern.json', *command)
     options += [start, f'model.backbone.pattern={pattern}']
     checkpoint = chain.train('searched', configs['searched'], *options)
     config = str(chain.work / 'searched' / Path(configs['searched']).name)
@@ -148,23 +183,29 @@ def cr_chain(chain):
     }
     chain.make_data()
     chain.hold_out('archtrain', 'archval')
+    pattern = search_cr(chain)
+    chain.show_pattern(pattern)
+    chain.train('plain', configs['plain'], *chain.epochs())
+    chain.train(
+        'searched', configs['searched'], *chain.epochs(), f'model.backbone.pattern={pattern}'
+    )
+    return configs
+
+
+def search_cr(chain):
+    """Train both supernets of CR-NAS and search; return the pattern."""
     options, found = chain.epochs(), []
     for kind, file in (('stage', 'stages.json'), ('operation', 'pattern.json')):
         config = f'configs/toy/faster-rcnn_cr-r18-{kind}-supernet_fpn_toy.py'
         checkpoint = chain.train(f'{kind}_supernet', config, *options, *found)
-        command = ['tools/cr_search.py', kind, config, checkpoint, '--overwrite']
-        command += ['--out', str(chain.work / file)]
+        seed = ['--seed', str(chain.args.seed)]
+        command = ['tools/cr_search.py', kind, config, checkpoint, *seed]
         if HELD_OUT * chain.args.num_train > CR_IMAGES:
             command += ['--max-images', str(CR_IMAGES)]
-        # Scores of another run of the demo are of another supernet.
-        (chain.root / chain.work / file).with_suffix('.journal.jsonl').unlink(missing_ok=True)
-        changes = [*found, *chain.data_options(config)]
-        chain.run(f'{kind}_search', *command, *(['--cfg-options', *changes] if changes else []))
-        found = ['model.backbone.arch=None', f'model.backbone.pattern={chain.work / file}']
-    chain.show_pattern(str(chain.work / 'pattern.json'))
-    chain.train('plain', configs['plain'], *options)
-    chain.train('searched', configs['searched'], *options, found[-1])
-    return configs
+        command += cfg_options([*found, *chain.data_options(config)])
+        pattern = chain.search(f'{kind}_search', file, *command)
+        found = ['model.backbone.arch=None', f'model.backbone.pattern={pattern}']
+    return pattern
 
 
 CHAINS = {'edo': edo_chain, 'nats': nats_chain, 'cr': cr_chain}
