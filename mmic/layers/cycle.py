@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from mmic.compat import channel_shuffle
 from mmic.layers.base_conv import base_padding, dilated_padding
 from mmic.layers.branches import order_alike, plan_by_kernel
+from mmic.layers.recompute import recomputed
 
 
 class CyclicPlan:
@@ -48,43 +49,37 @@ class CyclicPlan:
         Returns:
             Tensor: Shape (N, C_out, H', W').
         """
-        period = self.period
-        inputs = channel_shuffle(x, x.shape[1] // period).chunk(period, 1)
-        # (C_out, C_in, k, k) -> (C_out / t, t, C_in / t, t, k, k), taken apart along both t.
-        rows = weight.unflatten(1, (-1, period)).unflatten(0, (-1, period)).unbind(1)
-        kernels = [row.unbind(2) for row in rows]
+        inputs, kernels = self._classes(x), self._tables(weight)
         if bias is not None:
-            bias = bias.unflatten(0, (-1, period)).t()  # (t, C_out / t)
+            bias = bias.unflatten(0, (-1, self.period)).t()  # (t, C_out / t)
         total = None
         for term, places in zip(self.terms, self.arranged):
             outputs = []
             for block in term:
-                outputs.append(
-                    F.conv2d(
-                        _join([inputs[number] for number in block.inputs]),
-                        self._kernel(kernels, block),
-                        # Terms add up: the first has it.
-                        None if bias is None or total is not None else bias[block.rows].flatten(),
-                        layer.stride,
-                        self.paddings[block.dilation],
-                        block.dilation,
-                        block.groups,
+                part, kernel = _part(inputs, block), _kernel(kernels, block)
+                # Terms add up: the first has the bias.
+                added = None if bias is None or total is not None else bias[block.rows].flatten()
+                padding, rate = self.paddings[block.dilation], block.dilation
+                with recomputed(
+                    (part, lambda x, block=block: _part(self._classes(x), block), x),
+                    (kernel, lambda w, block=block: _kernel(self._tables(w), block), weight),
+                ):
+                    outputs.append(
+                        F.conv2d(part, kernel, added, layer.stride, padding, rate, block.groups)
                     )
-                )
             output = self._arrange(_join(outputs), places)
             total = output if total is None else total.add_(output)
-        return channel_shuffle(self._arrange(total, self.restored), period)
+        return channel_shuffle(self._arrange(total, self.restored), self.period)
 
-    @staticmethod
-    def _kernel(kernels, block):
-        """The weight of a block: classes of its groups' outputs by those of their inputs."""
-        heights, widths = len(block.rows) // block.groups, len(block.inputs) // block.groups
-        strips = []
-        for place, row in enumerate(block.rows):
-            first = place // heights * widths
-            columns = block.inputs[first : first + widths]
-            strips.append(_join([kernels[row][column] for column in columns]))
-        return torch.cat(strips)
+    def _classes(self, x):
+        """Input channels by their remainder."""
+        return channel_shuffle(x, x.shape[1] // self.period).chunk(self.period, 1)
+
+    def _tables(self, weight):
+        """Kernels by the remainders of output and input channel, as views."""
+        # (C_out, C_in, k, k) -> (C_out / t, t, C_in / t, t, k, k), taken apart along both t.
+        table = weight.unflatten(1, (-1, self.period)).unflatten(0, (-1, self.period))
+        return [row.unbind(2) for row in table.unbind(1)]
 
     def _arrange(self, y, places):
         """Put classes of channels in another order."""
@@ -92,6 +87,22 @@ class CyclicPlan:
             return y
         parts = y.chunk(self.period, 1)
         return _join([parts[place] for place in places])
+
+
+def _part(inputs, block):
+    """The input channels of a block, class after class."""
+    return _join([inputs[number] for number in block.inputs])
+
+
+def _kernel(kernels, block):
+    """The weight of a block: classes of its groups' outputs by those of their inputs."""
+    heights, widths = len(block.rows) // block.groups, len(block.inputs) // block.groups
+    strips = []
+    for place, row in enumerate(block.rows):
+        first = place // heights * widths
+        columns = block.inputs[first : first + widths]
+        strips.append(_join([kernels[row][column] for column in columns]))
+    return torch.cat(strips)
 
 
 def _places(classes, wanted):

@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import weakref
 from collections import Counter
 from unittest import mock
 
@@ -421,3 +422,48 @@ def test_auto_form_follows_the_measured_shapes(channels, chosen, monkeypatch):
         torch.testing.assert_close(conv(x), trained)
     assert len(dense) == 3
     assert sum(dense) == (3 if chosen == 3 else 0)
+
+
+def test_what_is_gathered_is_not_kept_for_the_backward_pass(monkeypatch):
+    """Three convolutions read the input in three orders; autograd keeps the input alone."""
+    made = []
+
+    def spy(function):
+        def copy(*arguments):
+            made.append(weakref.ref(result := function(*arguments)))
+            return result
+
+        return copy
+
+    monkeypatch.setattr(cycle, '_part', spy(cycle._part))
+    monkeypatch.setattr(cycle, '_kernel', spy(cycle._kernel))
+    conv = PSConv2d(8, 12, 3, padding=1)
+    x = torch.randn(2, 8, 6, 5, requires_grad=True)
+    output = conv(x)
+    assert len(made) == 6
+    assert not any(reference() is not None for reference in made)
+    output.square().sum().backward()
+    assert len(made) == 12
+
+
+def test_an_input_changed_before_the_backward_pass_is_refused():
+    conv = PSConv2d(8, 8, 3, padding=1)
+    x = torch.randn(1, 8, 6, 6, requires_grad=True)
+    inside = x * 2
+    output = conv(inside).sum()
+    inside.add_(1)
+    with pytest.raises(RuntimeError, match='modified in place'):
+        output.backward()
+
+
+def test_second_derivatives_of_whole_classes():
+    conv = PSConv2d(4, 4, 3, 2, 1).double()
+    assert conv._cycle is not None
+    x = torch.randn(1, 4, 5, 4, dtype=torch.float64, requires_grad=True)
+    names = ['weight', 'bias']
+
+    def run(x, *parameters):
+        return torch.func.functional_call(conv, dict(zip(names, parameters)), (x,))
+
+    assert torch.autograd.gradcheck(run, (x, conv.weight, conv.bias))
+    assert torch.autograd.gradgradcheck(run, (x, conv.weight, conv.bias))
