@@ -46,7 +46,12 @@ setup(
     python_requires='>=3.8',
     # The host packages bring both; they are listed because mmic imports them itself.
     install_requires=['numpy', 'rich'],
-    extras_require={'plots': ['matplotlib'], 'dev': ['pytest', 'hypothesis', 'ruff']},
+    extras_require={
+        'plots': ['matplotlib'],
+        'fast': ['numba'],
+        'search': ['scipy'],
+        'dev': ['pytest', 'hypothesis', 'ruff'],
+    },
     classifiers=[
         'License :: OSI Approved :: Apache Software License',
         'Programming Language :: Python :: 3',
