@@ -15,9 +15,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from mmic.datasets.generated import make_generated
+from mmic.engine.rows import ROOT
 from mmic.engine.trial_all import TrialJournal, try_all
 
-ROOT = Path(__file__).resolve().parents[1]
 # So few that an evaluation takes a step or two; half of the first are a search's other split.
 NUM_TRAIN, NUM_VAL = 4, 2
 
@@ -28,7 +28,8 @@ def parse_args():
         'configs',
         nargs='*',
         metavar='CONFIG',
-        help="files, folders, or patterns such as 'configs/*/imagenet/do-*'; default: configs",
+        help='files, folders, or patterns such as "configs/*/imagenet/do-*", as they are called '
+        'in the repository; default: configs',
     )
     parser.add_argument(
         '--work-dir',
@@ -72,11 +73,6 @@ def find_configs(patterns):
     return sorted(found)
 
 
-def make_data(root, console):
-    with console.status(f'Making generated data in {root}'):
-        make_generated(root, num_train=NUM_TRAIN, num_val=NUM_VAL)
-
-
 def print_failures(failures, console):
     table = Table('config', 'error, and the file with its traceback', show_lines=True)
     for column in table.columns:
@@ -97,7 +93,9 @@ def main():
         journal_path.unlink(missing_ok=True)
     journal = TrialJournal(journal_path)
     data_root = Path(args.data_root or work_dir / 'data')
-    make_data(data_root, console)
+    with console.status(f'Making generated data in {data_root}'):
+        overwrite = args.data_root is None  # what an earlier version made there
+        make_generated(data_root, num_train=NUM_TRAIN, num_val=NUM_VAL, overwrite=overwrite)
     known, failures, start = dict(journal.results), [], time.perf_counter()
     columns = TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn()
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress:

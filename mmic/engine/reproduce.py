@@ -8,6 +8,7 @@ from typing import Optional, Tuple
 from mmengine.config import Config
 
 from mmic.engine.config import default_work_dir
+from mmic.engine.config_walk import config_nodes
 from mmic.engine.rows import ROOT, find_row, resolve
 
 ANNOTATIONS = 'data/coco/annotations'
@@ -97,7 +98,9 @@ def inputs_of(steps):
             continue
         cfg = load_config(step.config)
         loaders = [cfg.train_dataloader, cfg.test_dataloader]
-        data |= {node['data_root'].rstrip('/') for node in _nodes(loaders) if 'data_root' in node}
+        data |= {
+            node['data_root'].rstrip('/') for node in config_nodes(loaders) if 'data_root' in node
+        }
         start = (cfg.model.backbone.get('init_cfg') or {}).get('checkpoint', '')
         replaced = any('init_cfg.checkpoint=' in word for word in step.command)
         if step.command[0] == 'tools/train.py' and '://' in start and not replaced:
@@ -113,16 +116,6 @@ def _check_published_starts(row, steps):
                     f'{row.id}: the weights of no plain network fit configs/{step.config}, which '
                     f'starts from {start["checkpoint"]}; leave --from-plain out.'
                 )
-
-
-def _nodes(value):
-    """All dicts in a part of a config, outer ones first."""
-    if isinstance(value, dict):
-        yield value
-        value = list(value.values())
-    if isinstance(value, (list, tuple)):
-        for item in value:
-            yield from _nodes(item)
 
 
 def _training(rows, row):

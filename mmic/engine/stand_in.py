@@ -32,7 +32,8 @@ def stand_in_patterns(cfg, folder, d_max=4):
         ValueError: No supernet of that type is known.
     """
     number = 0
-    for node in config_nodes(cfg.model):
+    # Inner parts first, since outer ones are built around them.
+    for node in reversed(list(config_nodes(cfg.model))):
         path = node.get('pattern')
         if isinstance(path, str) and not Path(path).is_file():
             node['pattern'] = str(Path(folder) / f'{number}.json')
@@ -62,7 +63,8 @@ def random_pattern(part, d_max=4, seed=0):
             f'made up; it can for types that start with {", ".join(SUPERNETS)}.'
         )
     arguments, kind, method = SUPERNETS[prefix]
-    supernet = {key: copy.deepcopy(value) for key, value in part.items() if key != 'pattern'}
+    kept = [key for key in part if key not in ('pattern', 'part')]
+    supernet = {key: copy.deepcopy(part[key]) for key in kept}
     supernet.update(arguments, type=part['type'].replace('build_searched', 'build_supernet'))
     generator = torch.Generator().manual_seed(seed)
     layers = {}

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from mmic.datasets.generated import make_generated
 from mmic.engine.config import add_config_options
+from mmic.engine.config_walk import config_nodes
 from mmic.engine.reproduce import Step, last_checkpoint, load_config, steps_of
 from mmic.engine.row_steps import SPLIT, TEST, TRAIN, test_folder
 from mmic.engine.rows import ROOT, find_row, resolve
-from mmic.engine.trial import config_nodes, data_formats, trial_config
+from mmic.engine.trial import data_formats, trial_config
 
 # One row, or two that share their training, for each family of networks and tasks.
 TOY_CHAINS = {

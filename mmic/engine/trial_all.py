@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from mmengine.config import Config, utils
 
+from mmic.engine.rows import ROOT
 from mmic.engine.trial_run import digest_of, try_config
 
 DIED = 'its process died, of memory or a crash, or one beside it did; run it again'
@@ -58,7 +59,7 @@ def try_all(configs, journal, data_root, work_dir, jobs=1):
     same versions of mmic, torch and mmengine.
 
     Args:
-        configs (Sequence[str]): Config files.
+        configs (Sequence[str]): Config files, relative to the repository or absolute.
         journal (TrialJournal): Where results are, and go.
         data_root (str | Path): What ``make_generated`` made.
         work_dir (str | Path): A folder for each config goes into it, which is kept when it fails.
@@ -111,7 +112,7 @@ def try_file(config, known, data_root, work_dir):
     folder = Path(work_dir) / Path(config).with_suffix('').as_posix().lstrip('/')
     result = dict(config=config, digest=None)
     try:
-        cfg = Config.fromfile(config)
+        cfg = Config.fromfile(ROOT / config)
         result['digest'] = digest_of(cfg)
         if known.get('ok') and known['digest'] == result['digest']:
             return known
@@ -120,8 +121,9 @@ def try_file(config, known, data_root, work_dir):
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / 'traceback.txt'
         path.write_text(traceback.format_exc(), encoding='utf-8')
-        last = traceback.format_exception_only(type(error), error)[-1].strip()
-        return dict(result, ok=False, error=last.splitlines()[-1], traceback=str(path))
+        last = str(error).strip().splitlines()[-1:]
+        words = ': '.join([type(error).__name__, *last])
+        return dict(result, ok=False, error=words, traceback=str(path))
     finally:
         # Models are in cycles with their hooks. What stays, imports mostly, is not looked at again.
         gc.collect()

@@ -19,7 +19,8 @@ from mmic.engine.trial import MAX_BATCH, drop_weights, trial_config
 from mmic.version import __version__
 
 IMAGE_SIZE = 64
-RUNNER_ARGUMENTS = set(inspect.signature(Runner.__init__).parameters) - {'cfg'}
+CLOCKS = ('val/time', 'val/data_time')
+RUNNER_ARGUMENTS = set(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'}
 _numbers = itertools.count()
 
 
@@ -71,23 +72,17 @@ def try_config(cfg, data_root, work_dir):
     )
     runner = Runner(**arguments)
     runner.train()
-    numbers = {
-        name: value.current()
-        for name, value in runner.message_hub.log_scalars.items()
-        if name.startswith(('train/', 'val/'))
-    }
-    loss = float(numbers['train/loss'])
+    scalars = runner.message_hub.log_scalars
+    loss = float(scalars['train/loss'].current())
     if not math.isfinite(loss):
         raise ValueError(f'The loss is {loss}.')
-    metrics = {name[len('val/') :]: value for name, value in numbers.items() if 'val/' in name}
-    metrics = {name: float(value) for name, value in metrics.items() if not is_time(name)}
+    metrics = {
+        name[len('val/') :]: float(value.current())
+        for name, value in scalars.items()
+        if name.startswith('val/') and name not in CLOCKS
+    }
     if not metrics:
         raise ValueError('The evaluation gave no number.')
     if best not in (None, 'auto', *metrics):
         raise ValueError(f'save_best is {best!r}; the evaluation gave {", ".join(metrics)}.')
     return dict(loss=loss, metrics=metrics, seconds=time.perf_counter() - start)
-
-
-def is_time(name):
-    """Whether a number that the Runner logs is one of its clocks."""
-    return name in ('time', 'data_time')
