@@ -51,8 +51,9 @@ _SHUFFLE_HAS_GRADIENT = (
 
 def channel_shuffle(x, groups):
     """``torch.nn.functional.channel_shuffle`` with a gradient; channels_last stays."""
-    traced = torch.jit.is_tracing()  # for ONNX, which has no such operator
-    if not traced and (_SHUFFLE_HAS_GRADIENT or not torch.is_grad_enabled()):
+    # ONNX has no such operator, nor have meta tensors in torch 2.1.
+    missing = torch.jit.is_tracing() or x.is_meta
+    if not missing and (_SHUFFLE_HAS_GRADIENT or not torch.is_grad_enabled()):
         return F.channel_shuffle(x, groups)
     y = x.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2)
     last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()

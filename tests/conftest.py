@@ -15,6 +15,20 @@ def _one_thread():
     torch.set_num_threads(1)
 
 
+@pytest.fixture(scope='session', autouse=True)
+def _plain_config_text():
+    """mmengine lays out a config six times a run, which takes longer than a tiny training."""
+
+    def leave(text, **_):
+        return text, True
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr('yapf.yapflib.yapf_api.FormatCode', leave)
+        # Some releases of mmengine import it at once.
+        patch.setattr('mmengine.config.config.FormatCode', leave, raising=False)
+        yield
+
+
 @pytest.fixture(scope='session')
 def toy_data(tmp_path_factory):
     """Folder of 8 training and 3 validation images."""
