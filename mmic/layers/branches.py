@@ -13,6 +13,7 @@ import torch
 from torch.nn import functional as F
 
 from mmic.layers.base_conv import base_padding, dilated_padding
+from mmic.layers.narrow import Conv, narrow_conv2d
 from mmic.layers.selection import Selection, plan_selection, select_channels
 
 
@@ -298,8 +299,11 @@ def planned_conv2d(layer, x, weight, bias):
         bias = bias.index_select(0, index[plan.rows])
     # Split once: the gradient of each slice alone would be as large as the weight.
     sizes = [piece.weight.stop - piece.weight.start for term in plan.terms for piece in term.pieces]
-    kernels = iter(weight.split(sizes))
-    total, shuffled = None, {}
+    kernels = weight.split(sizes)
+    total = _with_narrow(layer, x, kernels, bias)
+    if total is not None:
+        return total if plan.unsort is None else gather_channels(total, plan.unsort, index)
+    kernels, shuffled = iter(kernels), {}
     for term in plan.terms:
         outputs = []
         for piece in term.pieces:
@@ -333,3 +337,16 @@ def planned_conv2d(layer, x, weight, bias):
                 output = output + bias[:, None, None]
         total = output if total is None else total.add_(output)
     return total if plan.unsort is None else gather_channels(total, plan.unsort, index)
+
+
+def _with_narrow(layer, x, kernels, bias):
+    """The outputs of all pieces, those of few channels computed together; None: not that way."""
+    plan = layer._plan
+    if layer.groups > 1 or plan.kernels is not None:
+        return None
+    # There is one term, and its pieces read all input channels.
+    convs = []
+    for piece, kernel in zip(plan.terms[0].pieces, kernels):
+        part = None if bias is None else bias[piece.rows]
+        convs.append(Conv(kernel, part, layer.stride, piece.padding, piece.dilation))
+    return narrow_conv2d(x, convs)

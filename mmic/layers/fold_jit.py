@@ -5,13 +5,10 @@ they fill the processor's vectors, and everything that an output channel needs s
 A batched matrix product over input channels, with matrices of 9 x 9, does neither.
 """
 
-import functools
-import os
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
-import torch
 from numba import njit
+
+from mmic.layers.threads import share
 
 # Not all of it: NaN of a training that diverges has to come out as NaN.
 compiled = njit(nogil=True, cache=True, fastmath={'contract', 'reassoc', 'nsz'})
@@ -28,7 +25,7 @@ def fold(weight, depthwise, result, groups):
         groups (int): Groups of the convolution.
     """
     arrays = _by_tap(weight), depthwise.contiguous().numpy(), _by_tap(result)
-    _share(_fold, len(weight), *arrays, len(weight) // groups)
+    share(_fold, len(weight), *arrays, len(weight) // groups)
 
 
 def fold_depthwise(grad, weight, result, groups):
@@ -41,31 +38,12 @@ def fold_depthwise(grad, weight, result, groups):
         groups (int): Groups of the convolution.
     """
     arrays = _by_tap(grad), _by_tap(weight), result.zero_().numpy()
-    _share(_fold_depthwise, len(result), *arrays, len(weight) // groups)
+    share(_fold_depthwise, len(result), *arrays, len(weight) // groups)
 
 
 def _by_tap(kernels):
     """(C_out, C_in / groups, taps) -> (C_out, taps, C_in / groups), as an array on its memory."""
     return kernels.detach().transpose(1, 2).numpy()
-
-
-def _share(function, count, *arguments):
-    """Run a function for parts of ``range(count)``, in as many threads as torch has."""
-    threads = min(torch.get_num_threads(), count)
-    bounds = [count * number // threads for number in range(threads + 1)]
-    if threads == 1:
-        function(*arguments, 0, count)
-        return
-    pool = _pool(os.getpid(), threads)
-    parts = [pool.submit(function, *arguments, *part) for part in zip(bounds, bounds[1:])]
-    for part in parts:
-        part.result()
-
-
-@functools.lru_cache(maxsize=1)
-def _pool(process, threads):
-    """Threads of this process: a forked one has none of its parent's."""
-    return ThreadPoolExecutor(threads)
 
 
 @compiled
