@@ -8,11 +8,9 @@ import importlib.util
 
 import torch
 
-from mmic.compat import is_compiling
+from mmic.layers.eager import has_memory, is_traced
 
 HAS_NUMBA = importlib.util.find_spec('numba') is not None
-# The compiled form reads memory, which tensors of other classes, such as fake ones, do not have.
-PLAIN_CLASSES = (torch.Tensor, torch.nn.Parameter)
 
 
 def compose(weight, depthwise, groups):
@@ -32,13 +30,9 @@ def compose(weight, depthwise, groups):
 
 
 def _compiled_applies(*tensors):
-    if not HAS_NUMBA or torch.jit.is_tracing() or is_compiling():
+    if not HAS_NUMBA or is_traced():
         return False
-    return all(_is_plain(tensor) for tensor in tensors)
-
-
-def _is_plain(tensor):
-    return type(tensor) in PLAIN_CLASSES and tensor.device.type == 'cpu' and tensor.numel() > 0
+    return all(has_memory(tensor) and tensor.device.type == 'cpu' for tensor in tensors)
 
 
 def _fold_by_product(weight, depthwise, groups):

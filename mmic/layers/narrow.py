@@ -12,8 +12,8 @@ import torch
 from torch.autograd import forward_ad
 from torch.nn import functional as F
 
-from mmic.compat import is_compiling
-from mmic.layers.fold import HAS_NUMBA, PLAIN_CLASSES
+from mmic.layers.eager import has_memory, is_traced
+from mmic.layers.fold import HAS_NUMBA
 
 # Measured: where the compiled form is faster than the operator of torch, and what it costs, as a
 # part of what torch takes for a vector of output channels.
@@ -98,7 +98,7 @@ def _split(conv):
 
 
 def _compiled_applies(x, conv):
-    if not HAS_NUMBA or torch.jit.is_tracing() or is_compiling():
+    if not HAS_NUMBA or is_traced():
         return False
     # Those look at operators of torch, or have to: counters, torch.func, forward-mode derivatives.
     if (
@@ -118,8 +118,7 @@ def _autocasts():
 
 
 def _is_plain(tensor):
-    here = type(tensor) in PLAIN_CLASSES and tensor.device.type == 'cpu'
-    return here and tensor.dtype == torch.float32 and tensor.numel() > 0
+    return has_memory(tensor) and tensor.device.type == 'cpu' and tensor.dtype == torch.float32
 
 
 def _is_narrow(x, conv):

@@ -5,7 +5,7 @@ from typing import Callable, NamedTuple
 
 import torch
 
-from mmic.compat import is_compiling
+from mmic.layers.eager import has_memory, is_traced
 
 
 class Recipe(NamedTuple):
@@ -23,16 +23,16 @@ def recomputed(*copies):
         *copies (tuple[Tensor, Callable, Tensor]): A copy, the function that makes it, and its
             source, which is kept and must not be changed before the backward pass.
     """
-    if is_compiling() or torch.jit.is_tracing() or not torch.is_grad_enabled():
+    if is_traced() or not torch.is_grad_enabled():
         return contextlib.nullcontext()
     recipes = {
         _identity(copy): Recipe(make, source.detach(), source._version)
         for copy, make, source in copies
-        if _is_plain(copy) and _is_plain(source)
+        if has_memory(copy) and has_memory(source)
     }
 
     def pack(tensor):
-        return recipes.get(_identity(tensor), tensor) if _is_plain(tensor) else tensor
+        return recipes.get(_identity(tensor), tensor) if has_memory(tensor) else tensor
 
     return torch.autograd.graph.saved_tensors_hooks(pack, _unpack)
 
@@ -47,12 +47,6 @@ def _unpack(packed):
         )
     with torch.no_grad():
         return packed.make(packed.source)
-
-
-def _is_plain(tensor):
-    """Whether it has memory of its own, which fake and empty ones do not have."""
-    plain = type(tensor) in (torch.Tensor, torch.nn.Parameter) and not tensor.is_meta
-    return plain and tensor.numel() > 0
 
 
 def _identity(tensor):
