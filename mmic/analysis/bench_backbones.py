@@ -1,18 +1,21 @@
 """ResNet-50 with mmic's layers against mmdet's own: inference, and a training step."""
 
+import contextlib
 import importlib
 import multiprocessing
+import os
 import re
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import torch
 
-from mmic.analysis.bench_layers import BATCH, MULTIPLE
+from mmic.analysis.bench_layers import BATCH, MULTIPLE, conv3x3
 from mmic.analysis.bench_pattern import made_dilations
 from mmic.analysis.bench_table import Measured
-from mmic.analysis.benchmark import DTYPES, forward, interleaved_medians, with_bar
+from mmic.analysis.benchmark import DTYPES, forward, forward_backward, interleaved_medians, with_bar
 from mmic.deploy import fuse
+from mmic.layers import DOConv2d, ICConv2d
 from mmic.pattern import DilationPattern, LayerPattern
 
 # mmdet's ResNet; every layer trains, its batch normalisation too.
@@ -146,17 +149,36 @@ def peak_memory(kind, pattern, setting):
         setting (Setting): What to run on.
 
     Returns:
-        int: Bytes that torch allocates on a GPU; on the CPU the growth of the process.
+        int: Bytes that torch allocates on a GPU; on the CPU the growth of the process from where
+        it stands when all code is loaded and compiled.
     """
     context = multiprocessing.get_context('spawn')
-    with ProcessPoolExecutor(1, context) as process:
-        arguments = kind, pattern, setting, torch.get_num_threads()
+    arguments = kind, pattern, setting, torch.get_num_threads()
+    with exact_memory(), ProcessPoolExecutor(1, context) as process:
         return process.submit(_peak_memory, *arguments).result()
+
+
+@contextlib.contextmanager
+def exact_memory():
+    """Let processes that start meanwhile give large memory back when they free it.
+
+    The C library of Linux keeps it otherwise, more or less of it from run to run.
+    """
+    name = 'MALLOC_MMAP_THRESHOLD_'
+    before = os.environ.get(name)
+    os.environ[name] = str(2**17)
+    try:
+        yield
+    finally:
+        del os.environ[name]
+        if before is not None:
+            os.environ[name] = before
 
 
 def _peak_memory(kind, pattern, setting, threads):
     torch.set_num_threads(threads)
     importlib.import_module('mmic.models')  # and mmdet, which are not counted
+    run_small_layers(setting)  # nor is what they import and compile when they first run
     before = resident('VmRSS')
     step = make_step(kind, pattern, setting)
     for _ in range(MEMORY_STEPS):
@@ -164,6 +186,15 @@ def _peak_memory(kind, pattern, setting, threads):
     if setting.device == 'cuda':
         return torch.cuda.max_memory_allocated()
     return resident('VmHWM') - before
+
+
+def run_small_layers(setting):
+    """Run a training step of a small layer of each kind."""
+    plain = conv3x3(MULTIPLE)
+    dilations = [(1, 1)] * 8 + [(2, 1)] * 8
+    x = setting.place(torch.randn(1, MULTIPLE, 32, 32))
+    for layer in (ICConv2d.from_conv(plain, dilations), DOConv2d.from_conv(plain)):
+        forward_backward(setting.place(layer), x)()
 
 
 def resident(which):

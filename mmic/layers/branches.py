@@ -13,8 +13,8 @@ import torch
 from torch.nn import functional as F
 
 from mmic.layers.base_conv import base_padding, dilated_padding
-from mmic.layers.narrow import Conv, narrow_conv2d
-from mmic.layers.selection import Selection, plan_selection, select_channels
+from mmic.layers.direct import Direct, Kernels
+from mmic.layers.selection import Selection, index_channels, plan_selection, select_channels
 
 
 class Block(NamedTuple):
@@ -256,6 +256,25 @@ def register_plan(layer, terms):
     )
     index = torch.tensor(index, dtype=torch.long, device=layer.weight.device)
     layer.register_buffer('_index', index, persistent=False)
+    layer._direct = _direct_of(layer, terms)
+
+
+def _direct_of(layer, terms):
+    """The layer's form for CPUs; None where it has none."""
+    if layer.groups > 1 or layer.kernel_size != (3, 3):
+        return None
+    padding = base_padding(layer.kernel_size, layer.padding)
+    return Direct(
+        [
+            Kernels(rows, inputs, block.dilation, dilated_padding((3, 3), padding, block.dilation))
+            for term in terms
+            for block in term
+            for rows, inputs in zip(
+                _split(block.rows, block.groups), _split(block.inputs, block.groups)
+            )
+        ],
+        layer.stride,
+    )
 
 
 def gather_channels(x, gather, index, shuffled=None):
@@ -268,14 +287,17 @@ def gather_channels(x, gather, index, shuffled=None):
         shuffled (dict, optional): See ``select_channels``. Defaults to None.
 
     Returns:
-        Tensor: channels_last if ``x`` is, which ``index_select`` over channels forgets.
+        Tensor: channels_last if ``x`` is.
     """
     if gather.selection is not None:
         return select_channels(x, gather.selection, shuffled)
-    index = index[gather.index]
-    if x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous():
-        return x.permute(0, 2, 3, 1).index_select(3, index).permute(0, 3, 1, 2)
-    return x.index_select(1, index)
+    return index_channels(x, index[gather.index])
+
+
+def direct_applies(layer, x, weight, bias):
+    """Whether ``planned_conv2d`` computes a layer by compiled code."""
+    parameters = (weight,) if bias is None else (weight, bias)
+    return layer._direct is not None and layer._direct.applies(x, *parameters)
 
 
 def planned_conv2d(layer, x, weight, bias):
@@ -290,6 +312,8 @@ def planned_conv2d(layer, x, weight, bias):
     Returns:
         Tensor: Shape (N, C_out, H', W').
     """
+    if direct_applies(layer, x, weight, bias):
+        return layer._direct.conv2d(x, weight, bias)
     plan, index = layer._plan, layer._index
     if plan.kernels is not None:
         weight = weight.flatten(0, 1).index_select(0, index[plan.kernels])  # (kernels, k, k)
@@ -300,10 +324,7 @@ def planned_conv2d(layer, x, weight, bias):
     # Split once: the gradient of each slice alone would be as large as the weight.
     sizes = [piece.weight.stop - piece.weight.start for term in plan.terms for piece in term.pieces]
     kernels = weight.split(sizes)
-    total = _with_narrow(layer, x, kernels, bias)
-    if total is not None:
-        return total if plan.unsort is None else gather_channels(total, plan.unsort, index)
-    kernels, shuffled = iter(kernels), {}
+    kernels, shuffled, total = iter(kernels), {}, None
     for term in plan.terms:
         outputs = []
         for piece in term.pieces:
@@ -337,16 +358,3 @@ def planned_conv2d(layer, x, weight, bias):
                 output = output + bias[:, None, None]
         total = output if total is None else total.add_(output)
     return total if plan.unsort is None else gather_channels(total, plan.unsort, index)
-
-
-def _with_narrow(layer, x, kernels, bias):
-    """The outputs of all pieces, those of few channels computed together; None: not that way."""
-    plan = layer._plan
-    if layer.groups > 1 or plan.kernels is not None:
-        return None
-    # There is one term, and its pieces read all input channels.
-    convs = []
-    for piece, kernel in zip(plan.terms[0].pieces, kernels):
-        part = None if bias is None else bias[piece.rows]
-        convs.append(Conv(kernel, part, layer.stride, piece.padding, piece.dilation))
-    return narrow_conv2d(x, convs)

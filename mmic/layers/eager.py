@@ -1,6 +1,7 @@
 """Where code of ours may stand in for operators of torch: torch runs at once, on real memory."""
 
 import torch
+from torch.autograd import forward_ad
 
 from mmic.compat import is_compiling
 
@@ -14,5 +15,21 @@ def is_traced():
 
 
 def has_memory(tensor):
-    """Whether a tensor has memory of its own, which fake, meta and empty ones have not."""
-    return type(tensor) in PLAIN_CLASSES and not tensor.is_meta and tensor.numel() > 0
+    """Whether a tensor has memory of its own, which fake, meta, batched and empty ones have not."""
+    if type(tensor) not in PLAIN_CLASSES or tensor.is_meta or not tensor.numel():
+        return False
+    # Several gradients that autograd computes at once; torch gives this key no name in Python.
+    return 'Batched' not in repr(torch._C._dispatch_keys(tensor))
+
+
+def may_compute(*tensors):
+    """Whether compiled code may compute with tensors, on a CPU, in place of operators of torch.
+
+    Not where these are looked at, or have to be: by compilers, counters, ``torch.func`` and
+    derivatives in forward mode.
+    """
+    if is_traced() or torch._C._len_torch_dispatch_stack():
+        return False
+    if torch._C._functorch.peek_interpreter_stack() is not None or forward_ad._current_level >= 0:
+        return False
+    return all(has_memory(tensor) and tensor.device.type == 'cpu' for tensor in tensors)

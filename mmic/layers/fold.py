@@ -8,7 +8,7 @@ import importlib.util
 
 import torch
 
-from mmic.layers.eager import has_memory, is_traced
+from mmic.layers.eager import may_compute
 
 HAS_NUMBA = importlib.util.find_spec('numba') is not None
 
@@ -30,9 +30,7 @@ def compose(weight, depthwise, groups):
 
 
 def _compiled_applies(*tensors):
-    if not HAS_NUMBA or is_traced():
-        return False
-    return all(has_memory(tensor) and tensor.device.type == 'cpu' for tensor in tensors)
+    return HAS_NUMBA and may_compute(*tensors)
 
 
 def _fold_by_product(weight, depthwise, groups):

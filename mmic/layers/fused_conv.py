@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from mmic.layers.base_conv import base_padding, dilated_padding
+from mmic.layers.direct.fused import prepare_direct
 from mmic.layers.ic_conv import ICConv2d
 from mmic.layers.masked_ps_conv import MaskedPSConv2d
-from mmic.layers.narrow import Conv, narrow_conv2d
 from mmic.layers.ps_conv import PSConv2d
-from mmic.layers.selection import Selection, plan_selection, select_channels
+from mmic.layers.selection import Selection, index_channels, plan_selection, select_channels
 
 DILATED = (ICConv2d, PSConv2d, MaskedPSConv2d)
 
@@ -177,6 +177,7 @@ class FusedConv2d(nn.Module):
             for number, (parts, order) in enumerate(terms)
         ]
         self._unsort = self._keep('unsort', unsort, self.out_channels)
+        self._direct = prepare_direct(terms, unsort, layer)
 
     def _keep(self, name, channels, count):
         """How to select channels: None for all, a Selection, or the name of a buffer."""
@@ -194,14 +195,13 @@ class FusedConv2d(nn.Module):
             return x
         if isinstance(how, Selection):
             return select_channels(x, how, shuffled)
-        return x.index_select(1, getattr(self, how))
+        return index_channels(x, getattr(self, how))
 
     def forward(self, x):
-        if self._reads_alike():
-            settings = [(c.weight, c.bias, c.stride, c.padding, c.dilation) for c in self.convs]
-            output = narrow_conv2d(x, [Conv(*setting) for setting in settings])
+        if self._direct is not None and not torch.is_grad_enabled():
+            output = self._direct(x, self.convs)
             if output is not None:
-                return self._select(self._select(output, self._terms[0][1]), self._unsort)
+                return output
         shuffled = {}
         outputs = [
             conv(self._select(x, how, shuffled)) for conv, how in zip(self.convs, self._inputs)
@@ -213,16 +213,6 @@ class FusedConv2d(nn.Module):
             output = self._select(parts[0] if count == 1 else torch.cat(parts, 1), order)
             total = output if total is None else total + output
         return self._select(total, self._unsort)
-
-    def _reads_alike(self):
-        """Whether all convolutions read all of the input as it is, and none has to be called."""
-        return len(self._terms) == 1 and all(
-            how is None
-            and type(conv) is nn.Conv2d  # and not what quantisation, say, puts in its place
-            and conv.groups == 1
-            and not (conv._forward_hooks or conv._forward_pre_hooks)
-            for conv, how in zip(self.convs, self._inputs)
-        )
 
     def is_one_conv(self):
         """Whether its first convolution is all there is to it."""

@@ -17,7 +17,12 @@ from mmic.layers.base_conv import (
     copy_parameters,
     dilated_padding,
 )
-from mmic.layers.branches import plan_by_kernel, planned_conv2d, register_plan
+from mmic.layers.branches import (
+    direct_applies,
+    plan_by_kernel,
+    planned_conv2d,
+    register_plan,
+)
 from mmic.layers.cycle import CyclicPlan
 from mmic.layers.kernels import classes_by_kernel, kernel_conv2d, kernels_apply, register_table
 from mmic.layers.saved_dilations import check_saved_dilations, forgive_missing_dilations
@@ -176,7 +181,8 @@ class PSConv2d(nn.Conv2d):
         faster = self.form == 'auto' and few and not torch.is_grad_enabled()
         if self.form == 'sum' or faster:
             return sum_conv2d(self, x, weight, bias)
-        run = planned_conv2d if self._cycle is None else self._cycle.conv2d
+        planned = self._cycle is None or direct_applies(self, x, weight, bias)
+        run = planned_conv2d if planned else self._cycle.conv2d
         return run(self, x, weight, bias)
 
     def extra_repr(self):

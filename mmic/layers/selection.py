@@ -88,6 +88,21 @@ def select_channels(x, selection, shuffled=None):
     return x if selection.after is None else channel_shuffle(x, selection.after)
 
 
+def index_channels(x, index):
+    """Select channels one by one.
+
+    Args:
+        x (Tensor): Shape (N, channels, H, W).
+        index (Tensor): The channels, int64.
+
+    Returns:
+        Tensor: channels_last if ``x`` is, which ``index_select`` over channels forgets.
+    """
+    if x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous():
+        return x.permute(0, 2, 3, 1).index_select(3, index).permute(0, 3, 1, 2)
+    return x.index_select(1, index)
+
+
 def _divisors(count):
     return [number for number in range(2, count // 2 + 1) if count % number == 0]
 

@@ -1,0 +1,114 @@
+"""The compiled form of a fused convolution on CPUs, its weights laid out once."""
+
+import torch
+from torch import nn
+
+from mmic.layers.direct import Direct, Kernels, is_channels_last
+
+
+def prepare_direct(terms, unsort, layer):
+    """Find the compiled form of a fused convolution.
+
+    Args:
+        terms, unsort, layer: See ``FusedConv2d``.
+
+    Returns:
+        FusedDirect | None: None where it has none.
+    """
+    if layer.kernel_size != (3, 3) or layer.groups > 1:
+        return None
+    parts, seen = [], torch.zeros(layer.out_channels, layer.in_channels, dtype=torch.bool)
+    for convs, order in terms:
+        # The place in the sum of each channel of the term, and in the output of each in the sum.
+        rows = list(range(layer.out_channels))
+        rows = rows if order is None else _inverse(order)
+        rows = [_inverse(unsort)[row] for row in rows]
+        for conv, inputs in convs:
+            own, rows = rows[: conv.out_channels], rows[conv.out_channels :]
+            for group in range(conv.groups):
+                outs, ins = _chunk(own, group, conv.groups), _chunk(inputs, group, conv.groups)
+                if seen[outs][:, ins].any():  # parts share kernels
+                    return None
+                seen[torch.tensor(outs)[:, None], torch.tensor(ins)] = True
+                parts.append(Kernels(outs, ins, conv.dilation, conv.padding))
+    return FusedDirect(Direct(parts, layer.stride), layer.out_channels, layer.in_channels)
+
+
+def _inverse(order):
+    return sorted(range(len(order)), key=order.__getitem__)
+
+
+def _chunk(items, number, count):
+    size = len(items) // count
+    return items[number * size : (number + 1) * size]
+
+
+class FusedDirect:
+    """Computes a fused convolution.
+
+    Its factors are made again when a weight is another one, or was changed in place by an operator
+    of torch; a change of ``weight.data`` in place is not noticed.
+
+    Args:
+        direct (Direct): Its parts are of all groups of all convolutions, one after the other.
+        out_channels, in_channels (int): Of the whole.
+    """
+
+    def __init__(self, direct, out_channels, in_channels):
+        self.direct = direct
+        self.shape = out_channels, in_channels
+        self._made = None
+
+    def __getstate__(self):
+        return {**self.__dict__, '_made': None}
+
+    def __call__(self, x, convs):
+        """Compute the output, without gradients.
+
+        Args:
+            x (Tensor): Shape (N, C_in, H, W).
+            convs (Sequence[nn.Conv2d]): Those that it was prepared for.
+
+        Returns:
+            Tensor | None: (N, C_out, H', W'); None where another way is faster or is wanted.
+        """
+        if not all(map(_is_plain, convs)):
+            return None
+        weights = [conv.weight for conv in convs]
+        biases = [conv.bias for conv in convs if conv.bias is not None]
+        if not self.direct.applies(x, *weights, *biases):
+            return None
+        state = [(tensor.data_ptr(), _version(tensor)) for tensor in (*weights, *biases)]
+        if self._made is None or self._made[0] != state or None in dict(state).values():
+            weight, bias = self._whole(convs)
+            # The tensors are kept, so that no others come to stand in their place in memory.
+            kept = [tensor.detach() for tensor in (*weights, *biases)]
+            self._made = state, self.direct.factors(weight), bias, kept
+        _, factors, bias, _ = self._made
+        last = is_channels_last(x) or any(map(is_channels_last, weights))
+        return self.direct.conv2d_of(x, factors, bias, last)
+
+    def _whole(self, convs):
+        """Weight and bias of all convolutions in one."""
+        first = convs[0].weight
+        weight, bias = first.new_zeros(*self.shape, 3, 3), first.new_zeros(self.shape[0])
+        parts = iter(self.direct.parts)
+        for conv in convs:
+            for group in range(conv.groups):
+                part = next(parts)
+                outs = torch.tensor(part.outputs, device=first.device)
+                ins = torch.tensor(part.inputs, device=first.device)
+                weight[outs[:, None], ins] = conv.weight.detach().chunk(conv.groups)[group]
+                if conv.bias is not None:
+                    bias[outs] = conv.bias.detach().chunk(conv.groups)[group]
+        return weight, bias
+
+
+def _is_plain(conv):
+    """Whether a module is what it was, not called in another way, nor quantised, say."""
+    return type(conv) is nn.Conv2d and not (conv._forward_hooks or conv._forward_pre_hooks)
+
+
+def _version(tensor):
+    """How often a tensor was changed in place; None where torch does not count."""
+    return None if tensor.is_inference() else tensor._version
