@@ -91,7 +91,7 @@ def make_layers(channels, dilations):
     blocks = made_dilations(channels, MULTIPLE)
     rows[f'IC, multiple {MULTIPLE}'] = ICConv2d.from_conv(plain, blocks)
     rows['PS, published form'] = SummedPS(plain)
-    for form in ('block', 'sum', 'auto'):
+    for form in ('block', 'sum'):
         rows[f'PS, {form} form'] = PSConv2d.from_conv(plain, form=form)
     rows['DO, published form'] = EinsumDO(plain)
     rows['DO'] = DOConv2d.from_conv(plain)

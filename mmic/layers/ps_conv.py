@@ -29,9 +29,7 @@ from mmic.layers.saved_dilations import check_saved_dilations, forgive_missing_d
 from mmic.pattern import PatternError, check_range, is_integer
 
 AXES = ('both', 'input', 'output', 'group')
-FORMS = ('block', 'sum', 'auto')
-# Up to here the sum form is the faster one for inference on a CPU (docs/benchmarks.md).
-FEW_CHANNELS = 64
+FORMS = ('block', 'sum')
 
 
 def check_cycle(pattern):
@@ -90,12 +88,11 @@ class PSConv2d(nn.Conv2d):
             (1, 2, 1, 4), the paper's.
         axes (str): ``'both'``, ``'input'``, ``'output'`` or ``'group'``, see
             ``dilation_matrix``. Defaults to ``'both'``.
-        form (str): ``'block'``: grouped convolutions on blocks of channels (appendix B), which
-            add up to the plain convolution's multiply-adds; ``'sum'``: one dense convolution a
-            dilation, the other kernels zeroed; ``'auto'``: the faster of the two as measured on a
-            CPU, sum form for inference on up to 64 channels without groups, block form
-            otherwise. The outputs are equal. Defaults to ``'block'``, which alone keeps the
-            multiply-adds everywhere.
+        form (str): ``'block'``: every kernel is computed once (appendix B), by grouped convolutions
+            on blocks of channels where there is no code for the layer as a whole, so that the
+            multiply-adds are the plain convolution's; ``'sum'``: one dense convolution a dilation,
+            the other kernels zeroed (Eq. 3), slower at every shape measured. The outputs are equal.
+            Defaults to ``'block'``.
 
     Raises:
         PatternError: An impossible pattern, or one longer than the input channels of a group.
@@ -175,12 +172,10 @@ class PSConv2d(nn.Conv2d):
 
     # Also called from outside with other weights, by mmcv's efficient_conv_bn_eval.
     def _conv_forward(self, x, weight, bias):
-        if self.form != 'sum' and kernels_apply(self, x, weight):
-            return kernel_conv2d(self, x, weight, bias)
-        few = self.groups == 1 and self.in_channels <= FEW_CHANNELS
-        faster = self.form == 'auto' and few and not torch.is_grad_enabled()
-        if self.form == 'sum' or faster:
+        if self.form == 'sum':
             return sum_conv2d(self, x, weight, bias)
+        if kernels_apply(self, x, weight):
+            return kernel_conv2d(self, x, weight, bias)
         planned = self._cycle is None or direct_applies(self, x, weight, bias)
         run = planned_conv2d if planned else self._cycle.conv2d
         return run(self, x, weight, bias)

@@ -74,7 +74,6 @@ def test_rows_compute_what_their_names_say(layout):
         'PS, published form': naive_conv(x, weight, published_ps_rates(CHANNELS)),
         'PS, block form': ps,
         'PS, sum form': ps,
-        'PS, auto form': ps,
         'DO, published form': plain,
         'DO': plain,
     }

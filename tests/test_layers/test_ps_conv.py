@@ -404,26 +404,6 @@ def test_what_psconv_cannot_do_is_refused(arguments, message):
         PSConv2d(8, 8, **arguments)
 
 
-@pytest.mark.parametrize(('channels', 'chosen'), [(64, 3), (68, 1)])
-def test_auto_form_follows_the_measured_shapes(channels, chosen, monkeypatch):
-    """Inference on few channels runs one dense convolution a dilation; the outputs are equal."""
-    conv = PSConv2d(channels, 8, 3, padding=1, form='auto').double()
-    x = torch.randn(1, channels, 9, 9).double()
-    trained = conv(x)
-    dense = []
-    conv2d = torch.nn.functional.conv2d
-
-    def count(*arguments):
-        dense.append(arguments[6] == 1 and arguments[1].shape[1] == channels)
-        return conv2d(*arguments)
-
-    monkeypatch.setattr(torch.nn.functional, 'conv2d', count)
-    with torch.no_grad():
-        torch.testing.assert_close(conv(x), trained)
-    assert len(dense) == 3
-    assert sum(dense) == (3 if chosen == 3 else 0)
-
-
 def test_what_is_gathered_is_not_kept_for_the_backward_pass(monkeypatch):
     """Three convolutions read the input in three orders; autograd keeps the input alone."""
     made = []
