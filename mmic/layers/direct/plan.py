@@ -59,17 +59,10 @@ def plan_direct(parts):
     stages, slots, jobs, reads, factors, seen = [], [], [], [], 0, set()
     for d_h, chosen in _by_height(parts):
         places = _slots(chosen)
-        of_output = {}
-        for part in chosen:
-            for out in part.outputs:
-                of_output.setdefault(out, []).append(part)
-        alike = {}  # the parts of an output -> the outputs that have them
-        for out, own in of_output.items():
-            alike.setdefault(tuple(map(id, own)), []).append(out)
         first = len(jobs)
-        for outputs in alike.values():
+        for own, outputs in alike_outputs(chosen):
             begin = len(reads)
-            for part in of_output[outputs[0]]:
+            for part in own:
                 column, d_w = left - part.padding[1], part.dilation[1]
                 reads += [(places[k, part.padding[0]], k, column, d_w) for k in part.inputs]
             for outs in split_outputs(outputs):
@@ -77,7 +70,7 @@ def plan_direct(parts):
                 fresh = not seen.intersection(outs)
                 jobs.append((len(outs), begin, len(reads), factors, fresh, *outs, *filler))
                 factors += len(reads) - begin
-        seen.update(of_output)
+        seen.update(out for part in chosen for out in part.outputs)
         stages.append((d_h, len(slots), len(slots) + len(places), first, len(jobs)))
         slots += places
     reach = max(column + 2 * d_w for _, _, column, d_w in reads)
@@ -135,6 +128,22 @@ def _slots(parts):
     return {each: place for place, each in enumerate(wanted)}
 
 
+def alike_outputs(parts):
+    """Outputs that are made of the same parts.
+
+    Returns:
+        list[tuple[list[Kernels], list[int]]]: Parts, and the outputs that have just these.
+    """
+    of_output = {}
+    for number, part in enumerate(parts):
+        for out in part.outputs:
+            of_output.setdefault(out, []).append(number)
+    alike = {}
+    for out, numbers in of_output.items():
+        alike.setdefault(tuple(numbers), []).append(out)
+    return [([parts[n] for n in numbers], outputs) for numbers, outputs in alike.items()]
+
+
 def split_outputs(outputs):
     """Outputs to compute together: mostly four, and threes or five rather than one or two."""
     fours, rest = divmod(len(outputs), 4)
@@ -150,8 +159,8 @@ def split_outputs(outputs):
 def rows_together(stages, height, pitch, share):
     """Rows of the output that are computed together.
 
-    Two rows that are d_h apart share their products, so 2 d_h is to divide them, the tiles are to
-    stay in a cache.
+    Two rows that are d_h apart share their products, so 2 d_h is to divide them; and the tiles are
+    to stay in a cache.
 
     Args:
         stages (ndarray): Of the plan.

@@ -1,4 +1,4 @@
-"""Convolutions of many dilations and of any stride, for inference.
+"""Convolutions of many dilations with a stride, for inference.
 
 With a stride, rows of the output do not share products as in ``winograd``: each of the three rows
 of taps is computed. The image is taken apart into planes, of every s_h-th row and every s_w-th
@@ -12,7 +12,7 @@ import torch
 
 from mmic.layers.direct.compiled import compiled, entry
 from mmic.layers.direct.images import place_for, staged, written
-from mmic.layers.direct.plan import PIXELS, split_outputs, table
+from mmic.layers.direct.plan import PIXELS, alike_outputs, split_outputs, table
 from mmic.layers.direct.taps import sum_taps
 from mmic.layers.direct.vectors import FACTORS, LONGEST, MOST, STEP, TAPS
 from mmic.layers.threads import share
@@ -49,17 +49,10 @@ def plan_strided(parts, stride):
     Returns:
         Plan
     """
-    of_output = {}
-    for number, part in enumerate(parts):
-        for out in part.outputs:
-            of_output.setdefault(out, []).append(number)
-    alike = {}  # the parts of an output -> the outputs that have them
-    for out, numbers in of_output.items():
-        alike.setdefault(tuple(numbers), []).append(out)
     jobs, reads, factors = [], [], 0
-    for numbers, outputs in alike.items():
+    for own, outputs in alike_outputs(parts):
         begin = len(reads)
-        for part in (parts[number] for number in numbers):
+        for part in own:
             reads += [(channel, *part.dilation, *part.padding) for channel in part.inputs]
         for outs in split_outputs(outputs):
             filler = [-1] * (MOST - len(outs))
