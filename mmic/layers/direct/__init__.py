@@ -14,11 +14,12 @@ from mmic.layers.eager import may_compute
 from mmic.layers.fold import HAS_NUMBA
 from mmic.layers.kernels import chosen
 
-# Measured: on narrower maps, the operators of torch are as fast; with a stride they are unless they
-# compute that many times the channels, since they fill up vectors of 16 for each dilation.
+# Measured: on narrower maps, the operators of torch are as fast. With a stride they always are,
+# unless they compute that many times the channels, since they fill up vectors of 16 for each
+# dilation, or have to join and add up channels on wide maps.
 LEAST_WIDTH = 24
+VECTOR, LEAST_SURPLUS = 16, 1.1
 LEAST_STRIDED_WIDTH = 16
-VECTOR, LEAST_SURPLUS = 16, 1.25
 
 
 class Kernels(NamedTuple):
@@ -109,7 +110,12 @@ class Direct:
         height, width = self.output_size(x)
         if self.has_gradients():
             return height >= self.tallest and width >= LEAST_WIDTH
-        return height > 0 and width >= LEAST_STRIDED_WIDTH and self.surplus >= LEAST_SURPLUS
+        least = LEAST_WIDTH
+        if self.surplus >= LEAST_SURPLUS:
+            least = LEAST_STRIDED_WIDTH
+        elif all(len(part.inputs) == self.in_channels for part in self.parts):
+            return False
+        return height > 0 and width >= least
 
     def conv2d(self, x, weight, bias):
         """Compute the convolution, which has to apply.

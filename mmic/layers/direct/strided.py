@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from mmic.layers.direct.compiled import compiled, entry
-from mmic.layers.direct.images import place_for, staged, written
+from mmic.layers.direct.images import transpose_table, written
 from mmic.layers.direct.plan import PIXELS, alike_outputs, split_outputs, table
 from mmic.layers.direct.taps import sum_taps
 from mmic.layers.direct.vectors import FACTORS, LONGEST, MOST, STEP, TAPS
@@ -124,14 +124,11 @@ def _convolve(
     planes = np.zeros((depth, s_h, s_w, length), x.dtype)
     places = _places(reads, s_h, s_w, length, above, left, pitch)
     sums = np.empty((TAPS, MOST, rows * pitch + LONGEST), x.dtype)
-    place, image, found = place_for(x, x_last), x[0], -1
     outs = np.empty((len(bias) if result_last else 0, rows, width), x.dtype)
     for number in range(first, last):
         which, top = number // runs, number % runs * rows
-        if which != found:
-            image, found = staged(x, x_last, which, place), which
         count = min(rows, height - top)
-        _take_apart(image, top + above, left, pitch, lines, planes)
+        _take_apart(x[which], x_last, top + above, left, pitch, lines, planes)
         for job in range(len(jobs)):
             start = (jobs[job, 3] - jobs[job, 1]) * STEP
             for row in range(TAPS):
@@ -170,24 +167,34 @@ def _places(reads, s_h, s_w, length, above, left, pitch):
 
 
 @compiled
-def _take_apart(image, top, left, pitch, lines, planes):
+def _take_apart(image, last, top, left, pitch, lines, planes):
     """Every s_h-th row and s_w-th column of an image, ``lines`` of them from ``top`` on."""
-    depth, s_h, s_w = planes.shape[:3]
-    height, width = image.shape[1:]
-    for channel in range(depth):
+    depth, s_h, s_w, length = planes.shape
+    height, width = image.shape[:2] if last else image.shape[1:]
+    pixels, into = image.ravel(), planes.ravel()
+    for line in range(lines):
         for row in range(s_h):
-            for line in range(lines):
-                y, start = (top + line) * s_h + row, left + line * pitch
-                for column in range(s_w):
-                    into = planes[channel, row, column, start:]
-                    count = (width - column + s_w - 1) // s_w
-                    if 0 <= y < height:
-                        source = image[channel, y, column:]
-                        if s_w == 2:  # known to the compiler, which then moves vectors
-                            for i in range(count):
-                                into[i] = source[2 * i]
-                        else:
-                            for i in range(count):
-                                into[i] = source[s_w * i]
-                    else:
-                        into[:count] = 0
+            y = (top + line) * s_h + row
+            for column in range(s_w):
+                count = (width - column + s_w - 1) // s_w
+                first = left + line * pitch
+                place = (row * s_w + column) * length + first
+                if not 0 <= y < height:
+                    planes[:, row, column, first : first + count] = 0
+                elif last:
+                    start, step = (y * width + column) * depth, s_h * s_w * length
+                    transpose_table(pixels, start, s_w * depth, into, place, step, count, depth)
+                else:
+                    for channel in range(depth):
+                        result = planes[channel, row, column, first:]
+                        _take_every(s_w, image[channel, y, column:], count, result)
+
+
+@compiled
+def _take_every(step, source, count, result):
+    if step == 2:  # known to the compiler, which then moves vectors
+        for i in range(count):
+            result[i] = source[2 * i]
+    else:
+        for i in range(count):
+            result[i] = source[step * i]
