@@ -5,12 +5,15 @@ traces, it is a batched matrix product.
 """
 
 import importlib.util
+import os
 
 import torch
 
 from mmic.layers.eager import may_compute
 
-HAS_NUMBA = importlib.util.find_spec('numba') is not None
+# numba's switch for debugging leaves functions as they are, hours instead of milliseconds.
+DISABLED = os.environ.get('NUMBA_DISABLE_JIT', '0') != '0'
+HAS_NUMBA = importlib.util.find_spec('numba') is not None and not DISABLED
 
 
 def compose(weight, depthwise, groups):
