@@ -21,7 +21,7 @@ from mmic.layers.fused_conv import fused_conv
 
 pytestmark = pytest.mark.skipif(not direct.HAS_NUMBA, reason='numba is missing')
 if direct.HAS_NUMBA:
-    from mmic.layers.direct import images, vectors
+    from mmic.layers.direct import images, loops
     from mmic.layers.direct import plan as planning
 
 FORMATS = [torch.contiguous_format, torch.channels_last]
@@ -215,7 +215,7 @@ def test_every_number_of_outputs_together(count):
     jobs = layer._direct.plan.jobs
     sizes = [size for size, *_ in jobs.tolist()]
     assert sum(sizes) == count + 1
-    assert max(sizes) <= vectors.MOST
+    assert max(sizes) <= loops.MOST
     assert sizes.count(1) == (1 if count > 1 else 2)
     assert_equals_torch(layer, image(1, 3, 7, 35))
 
@@ -266,7 +266,7 @@ def test_plans_read_every_kernel_once_as_it_is_dilated():
             for used, begin, end, start, fresh, *outs in jobs[first:last]:
                 assert start == before
                 before += end - begin
-                assert outs[used:] == [-1] * (vectors.MOST - used)
+                assert outs[used:] == [-1] * (loops.MOST - used)
                 assert bool(fresh) == (not started.intersection(outs[:used]))
                 assert not fresh or started.isdisjoint(outs[:used])
                 started.update(outs[:used])

@@ -5,8 +5,9 @@ import torch
 
 from mmic.layers.direct.compiled import compiled, entry
 from mmic.layers.direct.images import place_for, staged
+from mmic.layers.direct.loops import BLOCK, PRODUCTS, TAPS, TOGETHER, correlation
 from mmic.layers.direct.plan import rows_together
-from mmic.layers.direct.vectors import BLOCK, PRODUCTS, TAPS, TOGETHER, WIDTH, correlation
+from mmic.layers.direct.vectors import WIDTH
 from mmic.layers.direct.winograd import make_tiles, pixels_of, row_of, space_of
 from mmic.layers.threads import share
 

@@ -5,7 +5,8 @@ from typing import NamedTuple
 import numpy as np
 
 from mmic.layers.direct.compiled import compiled
-from mmic.layers.direct.vectors import WIDTH, transpose
+from mmic.layers.direct.loops import transpose
+from mmic.layers.direct.vectors import WIDTH
 
 STRIP = 64  # rows that are transposed together
 

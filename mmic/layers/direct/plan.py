@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmic.layers.direct.vectors import BLOCK, MOST, TOGETHER
+from mmic.layers.direct.loops import BLOCK, MOST, TOGETHER
 
 PIXELS = 2048  # of the output, in a tile at most: the tiles of all channels are to stay in a cache
 

@@ -12,9 +12,9 @@ import torch
 
 from mmic.layers.direct.compiled import compiled, entry
 from mmic.layers.direct.images import transpose_table, written
+from mmic.layers.direct.loops import FACTORS, LONGEST, MOST, STEP, TAPS
 from mmic.layers.direct.plan import PIXELS, alike_outputs, split_outputs, table
 from mmic.layers.direct.taps import sum_taps
-from mmic.layers.direct.vectors import FACTORS, LONGEST, MOST, STEP, TAPS
 from mmic.layers.threads import share
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from mmic.layers.direct.compiled import compiled
-from mmic.layers.direct.vectors import MOST, convolution, span
+from mmic.layers.direct.loops import MOST, convolution, span
 
 convolve_1, convolve_2, convolve_3, convolve_4, convolve_5 = map(convolution, range(1, MOST + 1))
 SPANS = np.array([0, *map(span, range(1, MOST + 1))])

@@ -22,9 +22,9 @@ import torch
 
 from mmic.layers.direct.compiled import compiled, entry
 from mmic.layers.direct.images import place_for, staged, written
+from mmic.layers.direct.loops import FACTORS, LONGEST, MOST, STEP, TAPS
 from mmic.layers.direct.plan import rows_together
 from mmic.layers.direct.taps import sum_taps
-from mmic.layers.direct.vectors import FACTORS, LONGEST, MOST, STEP, TAPS
 from mmic.layers.threads import share
 
 
