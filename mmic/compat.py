@@ -49,6 +49,13 @@ _SHUFFLE_HAS_GRADIENT = (
 )
 
 
+def is_autocast_on_cpu():
+    """Whether autocast is on for CPUs; torch before 2.4 asks for it by another name."""
+    if hasattr(torch, 'get_autocast_dtype'):
+        return torch.is_autocast_enabled('cpu')
+    return torch.is_autocast_cpu_enabled()
+
+
 def channel_shuffle(x, groups):
     """``torch.nn.functional.channel_shuffle`` with a gradient; channels_last stays."""
     # ONNX has no such operator, nor have meta tensors in torch 2.1.

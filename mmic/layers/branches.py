@@ -14,7 +14,13 @@ from torch.nn import functional as F
 
 from mmic.layers.base_conv import base_padding, dilated_padding
 from mmic.layers.direct import Direct, Kernels
-from mmic.layers.selection import Selection, index_channels, plan_selection, select_channels
+from mmic.layers.selection import (
+    Selection,
+    index_channels,
+    inverse_order,
+    plan_selection,
+    select_channels,
+)
 
 
 class Block(NamedTuple):
@@ -247,7 +253,7 @@ def register_plan(layer, terms):
             )
         place = {row: number for number, row in enumerate(rows)}
         planned.append(Term(pieces, gather_unless_in_order([place[row] for row in order])))
-    inverse = sorted(range(len(order)), key=order.__getitem__)
+    inverse = inverse_order(order)
     layer._plan = Plan(
         planned,
         keep_unless_in_order(order),
@@ -295,7 +301,7 @@ def gather_channels(x, gather, index, shuffled=None):
 
 
 def direct_applies(layer, x, weight, bias):
-    """Whether ``planned_conv2d`` computes a layer by compiled code."""
+    """Whether compiled code computes a layer, and not ``planned_conv2d``."""
     parameters = (weight,) if bias is None else (weight, bias)
     return layer._direct is not None and layer._direct.applies(x, *parameters)
 
@@ -312,8 +318,6 @@ def planned_conv2d(layer, x, weight, bias):
     Returns:
         Tensor: Shape (N, C_out, H', W').
     """
-    if direct_applies(layer, x, weight, bias):
-        return layer._direct.conv2d(x, weight, bias)
     plan, index = layer._plan, layer._index
     if plan.kernels is not None:
         weight = weight.flatten(0, 1).index_select(0, index[plan.kernels])  # (kernels, k, k)
@@ -323,8 +327,8 @@ def planned_conv2d(layer, x, weight, bias):
         bias = bias.index_select(0, index[plan.rows])
     # Split once: the gradient of each slice alone would be as large as the weight.
     sizes = [piece.weight.stop - piece.weight.start for term in plan.terms for piece in term.pieces]
-    kernels = weight.split(sizes)
-    kernels, shuffled, total = iter(kernels), {}, None
+    kernels = iter(weight.split(sizes))
+    total, shuffled = None, {}
     for term in plan.terms:
         outputs = []
         for piece in term.pieces:

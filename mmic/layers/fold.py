@@ -4,16 +4,9 @@ On a CPU with numba installed it is compiled (``fold_jit``); elsewhere, and in p
 traces, it is a batched matrix product.
 """
 
-import importlib.util
-import os
-
 import torch
 
-from mmic.layers.eager import may_compute
-
-# numba's switch for debugging leaves functions as they are, hours instead of milliseconds.
-DISABLED = os.environ.get('NUMBA_DISABLE_JIT', '0') != '0'
-HAS_NUMBA = importlib.util.find_spec('numba') is not None and not DISABLED
+from mmic.layers.eager import HAS_NUMBA, may_compute
 
 
 def compose(weight, depthwise, groups):

@@ -15,7 +15,13 @@ from mmic.layers.direct.fused import prepare_direct
 from mmic.layers.ic_conv import ICConv2d
 from mmic.layers.masked_ps_conv import MaskedPSConv2d
 from mmic.layers.ps_conv import PSConv2d
-from mmic.layers.selection import Selection, index_channels, plan_selection, select_channels
+from mmic.layers.selection import (
+    Selection,
+    index_channels,
+    inverse_order,
+    plan_selection,
+    select_channels,
+)
 
 DILATED = (ICConv2d, PSConv2d, MaskedPSConv2d)
 
@@ -241,7 +247,7 @@ def fused_conv(layer, in_order=None, out_order=None):
     for pieces, order in parts.terms:
         # The first term adds the bias, before its channels are reordered.
         if bias is not None and order is not None:
-            bias = bias[_inverse(order)]
+            bias = bias[inverse_order(order)]
         convs, start = [], 0
         for part in pieces:
             stop = start + len(part.weight)
@@ -252,13 +258,9 @@ def fused_conv(layer, in_order=None, out_order=None):
         bias = None
         terms.append((convs, order))
     wanted = range(layer.out_channels) if out_order is None else out_order
-    inverse = _inverse(parts.order)
+    inverse = inverse_order(parts.order)
     fused = FusedConv2d(terms, [inverse[channel] for channel in wanted], layer)
     return (fused.convs[0] if fused.is_one_conv() else fused).train(layer.training)
-
-
-def _inverse(order):
-    return sorted(range(len(order)), key=order.__getitem__)
 
 
 def _plain_conv(layer, part, place, bias):

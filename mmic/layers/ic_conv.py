@@ -9,7 +9,7 @@ multiply-adds equal the plain convolution's.
 from torch import nn
 
 from mmic.layers.base_conv import build_like, check_base_conv, copy_parameters
-from mmic.layers.branches import plan_by_output, planned_conv2d, register_plan
+from mmic.layers.branches import direct_applies, plan_by_output, planned_conv2d, register_plan
 from mmic.layers.kernels import classes_by_output, kernel_conv2d, kernels_apply, register_table
 from mmic.layers.saved_dilations import check_saved_dilations, forgive_missing_dilations
 from mmic.pattern import PatternError, check_dilations, run_lengths
@@ -93,8 +93,11 @@ class ICConv2d(nn.Conv2d):
 
     # Also called from outside with other weights, by mmcv's efficient_conv_bn_eval.
     def _conv_forward(self, x, weight, bias):
-        run = kernel_conv2d if kernels_apply(self, x, weight) else planned_conv2d
-        return run(self, x, weight, bias)
+        if kernels_apply(self, x, weight):
+            return kernel_conv2d(self, x, weight, bias)
+        if direct_applies(self, x, weight, bias):
+            return self._direct.conv2d(x, weight, bias)
+        return planned_conv2d(self, x, weight, bias)
 
     def extra_repr(self):
         runs = run_lengths(self.dilations.cpu()) if not self.dilations.is_meta else []

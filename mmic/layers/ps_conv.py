@@ -176,8 +176,9 @@ class PSConv2d(nn.Conv2d):
             return sum_conv2d(self, x, weight, bias)
         if kernels_apply(self, x, weight):
             return kernel_conv2d(self, x, weight, bias)
-        planned = self._cycle is None or direct_applies(self, x, weight, bias)
-        run = planned_conv2d if planned else self._cycle.conv2d
+        if direct_applies(self, x, weight, bias):
+            return self._direct.conv2d(x, weight, bias)
+        run = planned_conv2d if self._cycle is None else self._cycle.conv2d
         return run(self, x, weight, bias)
 
     def extra_repr(self):

@@ -88,6 +88,17 @@ def select_channels(x, selection, shuffled=None):
     return x if selection.after is None else channel_shuffle(x, selection.after)
 
 
+def is_channels_last(tensor):
+    """Whether a tensor is laid out like that, and not also contiguous."""
+    last = tensor.is_contiguous(memory_format=torch.channels_last)
+    return last and not tensor.is_contiguous()
+
+
+def inverse_order(order):
+    """Where each item of an order stands in it."""
+    return sorted(range(len(order)), key=order.__getitem__)
+
+
 def index_channels(x, index):
     """Select channels one by one.
 
@@ -98,7 +109,7 @@ def index_channels(x, index):
     Returns:
         Tensor: channels_last if ``x`` is, which ``index_select`` over channels forgets.
     """
-    if x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous():
+    if is_channels_last(x):
         return x.permute(0, 2, 3, 1).index_select(3, index).permute(0, 3, 1, 2)
     return x.index_select(1, index)
 

@@ -10,9 +10,10 @@ from typing import List, NamedTuple, Tuple
 import torch
 from torch.nn import functional as F
 
-from mmic.layers.eager import may_compute
-from mmic.layers.fold import HAS_NUMBA
+from mmic.compat import is_autocast_on_cpu
+from mmic.layers.eager import HAS_NUMBA, may_compute
 from mmic.layers.kernels import chosen
+from mmic.layers.selection import is_channels_last
 
 # Measured: on narrower maps, the operators of torch are as fast. With a stride they always are,
 # unless they compute that many times the channels, since they fill up vectors of 16 for each
@@ -100,7 +101,12 @@ class Direct:
         tensors = x, *parameters
         if torch.is_grad_enabled() and not self.has_gradients():
             return False
-        if not HAS_NUMBA or not may_compute(*tensors) or chosen() == 'plain' or _autocasts():
+        if (
+            not HAS_NUMBA
+            or not may_compute(*tensors)
+            or chosen() == 'plain'
+            or is_autocast_on_cpu()
+        ):
             return False
         if any(tensor.dtype != torch.float32 for tensor in tensors):
             return False
@@ -142,18 +148,6 @@ class Direct:
     def conv2d_of(self, x, factors, bias, channels_last):
         """Compute the convolution without gradients."""
         return _convolve(self.plan, x, factors, bias, self.output_size(x), channels_last)
-
-
-def _autocasts():
-    if hasattr(torch, 'get_autocast_dtype'):
-        return torch.is_autocast_enabled('cpu')
-    return torch.is_autocast_cpu_enabled()  # torch before 2.4
-
-
-def is_channels_last(tensor):
-    """Whether a tensor is laid out like that, and not also contiguous."""
-    last = tensor.is_contiguous(memory_format=torch.channels_last)
-    return last and not tensor.is_contiguous()
 
 
 class _Convolution(torch.autograd.Function):

@@ -3,7 +3,8 @@
 import torch
 from torch import nn
 
-from mmic.layers.direct import Direct, Kernels, is_channels_last
+from mmic.layers.direct import Direct, Kernels
+from mmic.layers.selection import inverse_order, is_channels_last
 
 
 def prepare_direct(terms, unsort, layer):
@@ -18,11 +19,12 @@ def prepare_direct(terms, unsort, layer):
     if layer.kernel_size != (3, 3) or layer.groups > 1:
         return None
     parts, seen = [], torch.zeros(layer.out_channels, layer.in_channels, dtype=torch.bool)
+    place = inverse_order(unsort)
     for convs, order in terms:
         # The place in the sum of each channel of the term, and in the output of each in the sum.
         rows = list(range(layer.out_channels))
-        rows = rows if order is None else _inverse(order)
-        rows = [_inverse(unsort)[row] for row in rows]
+        rows = rows if order is None else inverse_order(order)
+        rows = [place[row] for row in rows]
         for conv, inputs in convs:
             own, rows = rows[: conv.out_channels], rows[conv.out_channels :]
             for group in range(conv.groups):
@@ -32,10 +34,6 @@ def prepare_direct(terms, unsort, layer):
                 seen[torch.tensor(outs)[:, None], torch.tensor(ins)] = True
                 parts.append(Kernels(outs, ins, conv.dilation, conv.padding))
     return FusedDirect(Direct(parts, layer.stride), layer.out_channels, layer.in_channels)
-
-
-def _inverse(order):
-    return sorted(range(len(order)), key=order.__getitem__)
 
 
 def _chunk(items, number, count):
