@@ -1,5 +1,6 @@
 """The table of the papers' results: complete, sound, and turned into the right commands."""
 
+import argparse
 import dataclasses
 import functools
 import json
@@ -13,9 +14,11 @@ from unittest import mock
 import mmengine
 import pytest
 from helpers import ROOT, call_tool
+from mmengine.config import DictAction
 
 from mmic.engine.report import read_results
-from mmic.engine.reproduce import inputs_of, steps_of
+from mmic.engine.reproduce import inputs_of, load_config, steps_of
+from mmic.engine.row_options import option_words
 from mmic.engine.rows import PAPERS, read_rows, resolve
 from mmic.files import BadFileError
 
@@ -35,6 +38,7 @@ PRINTED = {
         'Table 8': 8,
         'Table 9': 5,
         'Table 10': 3,
+        'Figure 3': 6,
         'Sec. 3.3, text': 1,
     },
     'ps': {
@@ -84,7 +88,7 @@ PRINTED = {
         'Table 8': 4,
     },
 }
-TOTALS = {'ic': 111, 'ps': 77, 'nats': 39, 'cr': 56, 'do': 129}
+TOTALS = {'ic': 117, 'ps': 77, 'nats': 39, 'cr': 56, 'do': 129}
 
 # A few results, typed in from the papers once more.
 NUMBERS = {
@@ -327,7 +331,7 @@ def test_every_printed_result_stands_in_the_table_once(rows):
         found[row.paper][row.table] += 1
     assert {paper: dict(tables) for paper, tables in found.items()} == PRINTED
     assert {paper: sum(tables.values()) for paper, tables in PRINTED.items()} == TOTALS
-    assert len(rows) == sum(TOTALS.values()) == 412
+    assert len(rows) == sum(TOTALS.values()) == 418
 
 
 def test_numbers_are_the_printed_ones(rows):
@@ -337,8 +341,9 @@ def test_numbers_are_the_printed_ones(rows):
         'stages': [1, 1, 2, 4],
         'operations': [0, 0, 1, 0, 1, 0, 2, 1],
     }
-    without = [row.id for row in rows.values() if not row.printed()]
-    assert not without
+    # The figure's points have no numbers.
+    without = {row.table for row in rows.values() if not row.printed()}
+    assert without == {'Figure 3'}
 
 
 def test_configs_and_rows_that_are_named_exist(rows):
@@ -366,6 +371,61 @@ def test_no_two_rows_are_the_same_training(rows):
             assert written.setdefault(place, row.id) == row.id
             # Nor the pattern that another row's config reads.
             assert row.pattern is None or row.pattern == f'work_dirs/{row.id}/pattern.json'
+
+
+@pytest.mark.parametrize(('kernel', 'd_max'), [(5, 2), (7, 3), (11, 5), (13, 6)])
+def test_figure_3_trains_and_searches_supernets_of_all_kernels(rows, kernel, d_max):
+    folder, option = f'work_dirs/ic.f3.k{kernel}', f'model.backbone.d_max={d_max}'
+    first, second, search, *rest = commands_of(rows, f'ic.f3.k{kernel}')
+    start = f'{folder}/supernet_pretrain/epoch_100.pth'
+    if kernel == 13:  # the pose estimators' supernet
+        start = 'work_dirs/ic-r50-k13-supernet_100e_in1k/epoch_100.pth'
+        assert first == f'tools/train.py {IMAGENET}-k13-supernet_100e_in1k.py'
+    else:
+        assert first == (
+            f'tools/train.py {IMAGENET}-k9-supernet_100e_in1k.py '
+            f'--work-dir {folder}/supernet_pretrain --cfg-options {option}'
+        )
+    supernet = f'{IC}-supernet_fpn_13e_coco.py'
+    assert second.startswith(
+        f'tools/train.py {supernet} --work-dir {folder}/supernet --cfg-options {option} '
+        f'model.backbone.init_cfg.checkpoint={start} '
+    )
+    assert search == (
+        f'tools/edo_search.py {supernet} {folder}/supernet/epoch_13.pth '
+        f'--out {folder}/pattern.json --cfg-options {option}'
+    )
+    # What was found is 3x3.
+    assert not any('d_max' in command for command in rest)
+    assert all(f'model.backbone.pattern={folder}/pattern.json' in command for command in rest)
+
+
+def test_options_are_in_training_and_test_and_not_before(rows):
+    row = rows['ic.t4.rfcn.r50']
+    options = {'train_cfg.max_epochs': 2, 'model.backbone.strides': [1, 2, 2, 1]}
+    changed = dataclasses.replace(row, options=options)
+    found = commands_of({**rows, row.id: changed}, row.id)
+    words = 'train_cfg.max_epochs=2 model.backbone.strides=[1,2,2,1]'
+    assert found[:4] == IC_SEARCH
+    assert f'--cfg-options {words} model.backbone.init_cfg.checkpoint=' in found[4]
+    assert found[5].endswith(f'work_dirs/ic.t4.rfcn.r50/train/epoch_2.pth --cfg-options {words}')
+
+
+def test_an_option_that_the_config_has_anyway_changes_nothing(rows):
+    row = dataclasses.replace(rows['ic.t1.r50.base'], options={'train_cfg.max_epochs': 100})
+    assert commands_of({row.id: row}, row.id) == commands_of(rows, row.id)
+
+
+def test_every_option_changes_its_config(rows):
+    for row in rows.values():
+        for options, name in ((row.options, row.config), (row.supernet_options, row.supernet)):
+            before = load_config(name).to_dict() if options else {}
+            for place, value in options.items():
+                node = before
+                for part in place.split('.'):
+                    assert part in node, f'{row.id}: {place}'
+                    node = node[part]
+                assert node != value, f'{row.id}: {place}'
 
 
 @pytest.mark.parametrize('key', COMMANDS)
@@ -420,7 +480,8 @@ def test_searched_networks_and_psconv_are_trained_on_imagenet(rows):
             continue
         assert re.search(rf'/{method[1]}[-_].*in1k', row.pretrain), row.id
         assert ('supernet' in row.pretrain) == ('supernet' in row.config), row.id
-        if row.supernet:
+        # The figure's supernets have other kernels than the configs.
+        if row.supernet and row.table != 'Figure 3':
             assert row.supernet_pretrain.endswith(f'/{method[1]}-supernet_100e_in1k.py'), row.id
         if row.pattern_of:
             assert rows[row.pattern_of].pretrain == row.pretrain, row.id
@@ -496,8 +557,8 @@ def test_list_counts_and_selects(rows):
     text = call_tool('reproduce.py', 'list').text
     todo = [row for row in rows.values() if resolve(rows, row).todo]
     not_run = [row for row in rows.values() if resolve(rows, row).not_run]
-    left = 412 - len(todo) - len(not_run)
-    assert f'412 rows: {left} with a config, {len(not_run)} not run, {len(todo)} todo' in text
+    left = 418 - len(todo) - len(not_run)
+    assert f'418 rows: {left} with a config, {len(not_run)} not run, {len(todo)} todo' in text
     text = call_tool('reproduce.py', 'list', '--paper', 'ic', '--table', '10').text
     assert re.findall(r'ic\.t\d+\.\S+(?= *│ Table)', text) == [
         f'ic.t10.faster_rcnn.r50.{part}'
@@ -528,6 +589,11 @@ def test_show_prints_the_chain():
     assert note in call_tool('reproduce.py', 'show', 'ic.t9.faster_rcnn.r50', '--from-plain').text
     plain = call_tool('reproduce.py', 'show', 'ic.t9.faster_rcnn.base', '--from-plain')
     assert note not in plain.text
+
+
+def test_show_prints_options():
+    text = call_tool('reproduce.py', 'show', 'ic.f3.k11').text
+    assert 'supernet_options: model.backbone.d_max=5' in text
 
 
 def test_show_says_why_there_is_nothing_to_run():
@@ -594,6 +660,19 @@ def test_bad_results(rows, tmp_path, content, message):
         ('same_as: ic.t1.a', 'names itself'),
         ('config: ic_conv/a.py, pattern_of: ps.t1.a', 'searches nothing'),
         ('config: ic_conv/a.py, weights_of: ps.t1.a', 'trains nothing'),
+        ('config: ic_conv/a.py, options: d=1', r"options: expected settings by name, got 'd=1'"),
+        ('config: ic_conv/a.py, options: {1: 2}', 'expected a name such as .*, got 1'),
+        ('config: ic_conv/a.py, options: {a b: 2}', "expected a name such as .*, got 'a b'"),
+        ('config: ic_conv/a.py, options: {a.b: {c: 1}}', r"options: a\.b: .*got {'c': 1}"),
+        ('config: ic_conv/a.py, options: {a.b: 1e-3}', r"options: a\.b: .*got '1e-3'"),
+        ('config: ic_conv/a.py, options: {a.b: "1,2"}', r"options: a\.b: .*got '1,2'"),
+        ('config: ic_conv/a.py, options: {a.b: []}', r'options: a\.b: .*got \[\]'),
+        ('todo: true, options: {a.b: 1}', 'options change a config, and the row has none'),
+        ('config: ic_conv/a.py, supernet_options: {a.b: 1}', 'and the row has none'),
+        (
+            'config: ic_conv/a.py, supernet: ic_conv/a.py, search: edo, supernet_options: {a: 1}',
+            r'need a pattern of their own, work_dirs/ic\.t1\.a/pattern\.json',
+        ),
     ],
 )
 def test_bad_rows(tmp_path, entry, message):
@@ -602,6 +681,22 @@ def test_bad_rows(tmp_path, entry, message):
         read_rows(folder)
     assert 'ic.yml' in str(error.value)
     assert 'ic.t1.a' in str(error.value)
+
+
+@pytest.mark.parametrize(
+    'value',
+    [0.1, -3, True, None, 'SyncBN', 'data/coco/', [1, 2], [1], [[1, 2], [3, 4]], [0.5, 'a']],
+)
+def test_options_are_read_as_the_row_gives_them(tmp_path, value):
+    line = (
+        f'table: Table 1, network: A, config: ic_conv/a.py, options: {json.dumps({"a.b": value})}'
+    )
+    row = read_rows(write_rows(tmp_path, ic=f'ic.t1.a: {{{line}}}'))['ic.t1.a']
+    assert row.options == {'a.b': value}
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
+    args = parser.parse_args(['--cfg-options', *option_words(row.options)])
+    assert args.cfg_options == {'a.b': value}
 
 
 def test_bad_files(tmp_path):

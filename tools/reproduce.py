@@ -15,7 +15,8 @@ from rich.table import Table
 
 from mmic.engine.report import read_results, report_html, report_markdown
 from mmic.engine.reproduce import inputs_of, steps_of
-from mmic.engine.rows import PAPERS, ROOT, find_row, read_rows, resolve
+from mmic.engine.row_options import option_words
+from mmic.engine.rows import OPTIONS, PAPERS, ROOT, find_row, read_rows, resolve
 from mmic.engine.run_rows import add_results, run_row, run_toy
 from mmic.engine.toy_rows import TOY_CHAINS, toy_folder
 from mmic.files import check_new, write_file
@@ -153,6 +154,9 @@ def show_row(args, rows, console):
     for note in dict.fromkeys((row.note, owner.note)):
         if note:
             console.print(f'note:     {note}')
+    for name in OPTIONS:
+        if getattr(owner, name):
+            console.print(f'{name}: {", ".join(option_words(getattr(owner, name)))}')
     if not owner.config:
         console.print(f'commands: none. {owner.not_run or "There is no config yet (todo)."}')
         return

@@ -1,15 +1,17 @@
 """From a printed result to the commands that lead to it."""
 
+import copy
 import functools
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Optional, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from mmengine.config import Config
 
 from mmic.engine.config import default_work_dir
 from mmic.engine.config_walk import config_nodes
-from mmic.engine.rows import ROOT, find_row, resolve
+from mmic.engine.row_options import option_words, read_options
+from mmic.engine.rows import ROOT, Row, find_row, resolve
 
 ANNOTATIONS = 'data/coco/annotations'
 SPLITS = {
@@ -51,6 +53,11 @@ class Step:
 def load_config(name):
     """Load a config below ``configs/``, without the imports that building it needs."""
     return Config.fromfile(ROOT / 'configs' / name, import_custom_modules=False)
+
+
+def config_of(step: Step) -> Config:
+    """Return a copy of a step's config with the options of its command, as the command reads it."""
+    return _changed_config(step.config, _options_of(step.command))
 
 
 def last_checkpoint(cfg):
@@ -96,14 +103,13 @@ def inputs_of(steps):
     for step in steps:
         if step.config is None:
             continue
-        cfg = load_config(step.config)
+        cfg = config_of(step)
         loaders = [cfg.train_dataloader, cfg.test_dataloader]
         data |= {
             node['data_root'].rstrip('/') for node in config_nodes(loaders) if 'data_root' in node
         }
         start = (cfg.model.backbone.get('init_cfg') or {}).get('checkpoint', '')
-        replaced = any('init_cfg.checkpoint=' in word for word in step.command)
-        if step.command[0] == 'tools/train.py' and '://' in start and not replaced:
+        if step.command[0] == 'tools/train.py' and '://' in start:
             weights.add(start)
     return sorted(data), sorted(weights)
 
@@ -121,7 +127,7 @@ def _check_published_starts(row, steps):
 def _training(rows, row):
     """Steps up to the trained network; its checkpoints, each with the options of its model."""
     steps, patterns = _search(rows, row)
-    options = _pattern_options(row.config, patterns)
+    options = _pattern_options(row.config, patterns) + _new_options(row.config, row.options)
     start = []
     if row.pretrain:
         # A classifier has the backbone alone.
@@ -150,10 +156,10 @@ def _search(rows, row):
     if kind in SPLITS:
         split = ('tools/coco_split.py', *SPLITS[kind])
         steps.append(Step('split the data', split, writes=SPLIT_FILES[kind]))
-    options = _pattern_options(row.supernet, found)
+    options = _supernet_options(row, row.supernet, found)
     start = []
     if row.supernet_pretrain:
-        pretrained = _pattern_options(row.supernet_pretrain, found)
+        pretrained = _supernet_options(row, row.supernet_pretrain, found)
         step, checkpoint = _train(row, 'supernet_pretrain', row.supernet_pretrain, pretrained)
         steps.append(step)
         start = _start_options(row.supernet, checkpoint)
@@ -185,7 +191,8 @@ def _first_of_supernet(rows, row):
     """The first row that searches the same supernet: it is trained once."""
 
     def trained(other):
-        return other.supernet, other.supernet_pretrain, other.pattern_of
+        start = other.supernet_pretrain, other.pattern_of
+        return (other.supernet, other.supernet_options, *start)
 
     return next(other for other in rows.values() if trained(other) == trained(row))
 
@@ -201,9 +208,34 @@ def _train(row, part, config, options):
     changes = [*(('--work-dir', folder) if own else ()), *_cfg_options(options)]
     names = {'train': 'train', 'supernet': 'train the supernet'}
     names.update(pretrain='train on ImageNet', supernet_pretrain='train the supernet on ImageNet')
-    checkpoint = f'{folder}/{last_checkpoint(load_config(config))}'
+    checkpoint = f'{folder}/{last_checkpoint(_changed_config(config, options))}'
     command = ('tools/train.py', f'configs/{config}', *changes)
     return Step(names.get(part, 'train'), command, config, (checkpoint,)), checkpoint
+
+
+def _supernet_options(row: Row, config: str, patterns: Dict[str, str]) -> List[str]:
+    return _pattern_options(config, patterns) + _new_options(config, row.supernet_options)
+
+
+def _new_options(config: str, options: Dict[str, Any]) -> List[str]:
+    """Words of the options that change a config.
+
+    What a config has anyway is left out, so that rows share its training.
+    """
+    words = option_words(options)
+    before = load_config(config).to_dict()
+    return [word for word in words if _changed_config(config, [word]).to_dict() != before]
+
+
+def _changed_config(config: str, options: Sequence[str]) -> Config:
+    cfg = copy.deepcopy(load_config(config))
+    cfg.merge_from_dict(read_options(options))
+    return cfg
+
+
+def _options_of(command: Sequence[str]) -> Sequence[str]:
+    """Words behind ``--cfg-options``, which is a command's last flag."""
+    return command[command.index('--cfg-options') + 1 :] if '--cfg-options' in command else ()
 
 
 def _cfg_options(options):

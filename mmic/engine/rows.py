@@ -7,12 +7,14 @@ from typing import Optional
 
 import yaml
 
+from mmic.engine.row_options import check_options
 from mmic.files import BadFileError
 
 ROOT = Path(__file__).resolve().parents[2]
 PAPERS = ('ic', 'ps', 'nats', 'cr', 'do')
 SEARCHES = ('edo', 'nats', 'cr_stage', 'cr_operation')
 CONFIGS = ('config', 'pretrain', 'supernet', 'supernet_pretrain')
+OPTIONS = ('options', 'supernet_options')
 LINKS = ('baseline', 'same_as', 'pattern_of', 'weights_of')
 # Exactly one of them stands in each row.
 KINDS = ('config', 'same_as', 'not_run', 'todo')
@@ -35,11 +37,15 @@ class Row:
         same_as (str | None): Row of the same training, which the paper or another prints again.
         not_run (str | None): Why there is nothing to train.
         todo (bool): There is no config yet.
+        options (dict[str, Any]): Settings of ``config`` to change, by their place, for example
+            ``{'model.backbone.depth': 18}``: in the row's training and its test.
         pretrain (str | None): Config of the ImageNet training whose weights ``config`` starts from.
         pattern_of (str | None): Row whose search found what is used: by the network or, where
             the row searches on, by the supernet.
         supernet_pretrain (str | None): As ``pretrain``, of the supernet.
         supernet (str | None): Config of the supernet.
+        supernet_options (dict[str, Any]): As ``options``, of the supernet: in its training on
+            ImageNet, its training and the search.
         search (str | None): One of ``SEARCHES``.
         search_options (str): Further arguments of the search's command.
         pattern (str | None): Where the search writes, if not where ``config`` reads.
@@ -60,10 +66,12 @@ class Row:
     same_as: Optional[str] = None
     not_run: Optional[str] = None
     todo: bool = False
+    options: dict = field(default_factory=dict)
     pretrain: Optional[str] = None
     pattern_of: Optional[str] = None
     supernet_pretrain: Optional[str] = None
     supernet: Optional[str] = None
+    supernet_options: dict = field(default_factory=dict)
     search: Optional[str] = None
     search_options: str = ''
     pattern: Optional[str] = None
@@ -106,8 +114,8 @@ def read_rows(root=ROOT):
 
     Raises:
         FileNotFoundError: A paper has no file.
-        BadFileError: A row has an unknown key, lacks one, has none or several of ``KINDS``, or
-            names a config or a row that is not there.
+        BadFileError: A row has an unknown key, lacks one, has none or several of ``KINDS``,
+            names a config or a row that is not there, or has options that no command can take.
     """
     rows, files = {}, {}
     for paper in PAPERS:
@@ -177,6 +185,19 @@ def _check(row, rows, configs):
         path = getattr(row, name)
         if path and not (configs / path).is_file():
             raise ValueError(f'{name}: there is no configs/{path}.')
+    for name in OPTIONS:
+        try:
+            check_options(getattr(row, name))
+        except ValueError as error:
+            raise ValueError(f'{name}: {error}') from None
+    if row.options and not row.config:
+        raise ValueError('options change a config, and the row has none.')
+    if row.supernet_options and not row.supernet:
+        raise ValueError('supernet_options change a supernet, and the row has none.')
+    if row.supernet_options and not row.pattern:
+        raise ValueError(
+            f'supernet_options need a pattern of their own, work_dirs/{row.id}/pattern.json.'
+        )
     for name in LINKS:
         other = getattr(row, name)
         if other == row.id:

@@ -1,15 +1,12 @@
 """The chain of a printed result at a small size, on generated data, in a folder of its own."""
 
-import argparse
-import copy
 import dataclasses
 import zlib
 from pathlib import Path
 
 from mmic.datasets.generated import make_generated
-from mmic.engine.config import add_config_options
 from mmic.engine.config_walk import config_nodes
-from mmic.engine.reproduce import Step, last_checkpoint, load_config, steps_of
+from mmic.engine.reproduce import Step, config_of, last_checkpoint, load_config, steps_of
 from mmic.engine.row_steps import SPLIT, TEST, TRAIN, test_folder
 from mmic.engine.rows import ROOT, find_row, resolve
 from mmic.engine.trial import data_formats, trial_config
@@ -154,7 +151,7 @@ class ToyWorld:
 
     def config(self, step):
         """The small config of a step, with the files of this chain."""
-        cfg = _config_of(step)
+        cfg = config_of(step)
         for node in config_nodes(cfg._cfg_dict):
             for key, value in node.items():
                 if isinstance(value, str) and not value.startswith('data/'):
@@ -162,14 +159,3 @@ class ToyWorld:
         cfg = trial_config(cfg, self.data.as_posix(), num_train=NUM_TRAIN)
         cfg.optim_wrapper.optimizer.lr *= LR_FACTOR
         return cfg
-
-
-def _config_of(step):
-    """The config of a step with the options of its command, as the command reads it."""
-    cfg = copy.deepcopy(load_config(step.config))
-    if '--cfg-options' in step.command:
-        parser = argparse.ArgumentParser()
-        add_config_options(parser)
-        place = step.command.index('--cfg-options')
-        cfg.merge_from_dict(parser.parse_args(step.command[place:]).cfg_options)
-    return cfg
