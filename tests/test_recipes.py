@@ -1,0 +1,121 @@
+"""Trainings of the rows' chains, with all options of the commands, against what the papers print.
+
+``recipes/PAPER.yml`` lists what is printed, with the place: which ``rows`` (ids, ``*`` for any
+characters) and which ``step`` of their chains it is about, and the ``recipe``, by the names below.
+Entries about one step add up. What a paper leaves open stands in no entry or has ``chosen: true``.
+"""
+
+import functools
+from fnmatch import fnmatch
+from pathlib import Path
+from unittest import mock
+
+import mmengine
+import pytest
+import yaml
+
+from mmic.engine.reproduce import config_of, steps_of
+from mmic.engine.rows import read_rows
+
+pytest.importorskip('mmdet')
+pytest.importorskip('mmpretrain')
+
+FOLDER = Path(__file__).parent / 'recipes'
+ENTRIES = [
+    dict(entry, paper=path.stem)
+    for path in sorted(FOLDER.glob('*.yml'))
+    for entry in yaml.safe_load(path.read_text())
+]
+
+
+@pytest.fixture(scope='module', autouse=True)
+def _index_is_read_once():
+    """Config.fromfile reads a host's whole index of models for each of its files."""
+    read_once = functools.lru_cache(maxsize=None)(mmengine.fileio.load)
+    with mock.patch('mmengine.config.utils.load', read_once):
+        yield
+
+
+ROWS = read_rows()
+
+
+@functools.lru_cache(maxsize=None)
+def recipes_of(row):
+    """Recipe of each training in a row's chain, by the step's name; several runs are alike."""
+    steps = [step for step in steps_of(ROWS, row) if step.command[0] == 'tools/train.py']
+    return {step.name: recipe(config_of(step)) for step in steps}
+
+
+def recipe(cfg):
+    """How a config trains, in the words of ``recipes``.
+
+    ``lr`` is for ``batch`` images. ``schedule`` is ``cosine``, ``poly`` or the epochs after which
+    the rate falls. ``start`` is what the backbone starts from: ``random``, a checkpoint of this
+    chain without its epoch, or where published weights are.
+    """
+    optimizer = cfg.optim_wrapper.optimizer
+    schedulers = cfg.param_scheduler
+    schedulers = [schedulers] if isinstance(schedulers, dict) else schedulers
+    main = schedulers[-1]
+    backbone = cfg.model.backbone
+    # A classifier's backbone is built by a function around it.
+    inner = backbone
+    while inner.type.startswith('build_'):
+        inner = inner.model
+    init = backbone.get('init_cfg') or inner.get('init_cfg') or {}
+    start = init.get('checkpoint', 'random') if isinstance(init, dict) else 'random'
+    kinds = {'CosineAnnealingLR': 'cosine', 'PolyLR': 'poly'}
+    found = dict(
+        optimizer=optimizer.type,
+        momentum=optimizer.get('momentum'),
+        weight_decay=optimizer.get('weight_decay', 0),
+        lr=optimizer.lr,
+        batch=cfg.auto_scale_lr.base_batch_size,
+        epochs=cfg.train_cfg.get('max_epochs'),
+        schedule=kinds.get(main.type) or list(main.milestones),
+        warm_up=len(schedulers) > 1,
+        scale=scale(cfg.train_dataloader.dataset),
+        frozen_stages=inner.get('frozen_stages', -1),
+        norm=inner.get('norm_cfg', dict(type='BN'))['type'],
+        norm_eval=inner.get('norm_eval', False),
+        start=str(Path(start).parent) if start.startswith('work_dirs/') else start,
+    )
+    if 'Res' in inner.type:
+        found['zero_init_residual'] = inner.get('zero_init_residual', True)
+    return found
+
+
+def scale(dataset):
+    """Longest and shortest side that training images are scaled to; None where they are not."""
+    while 'pipeline' not in dataset:
+        dataset = dataset.get('dataset') or dataset.datasets[0]
+    sizes = [step.scale for step in dataset.pipeline if step.type == 'Resize']
+    return list(sizes[0]) if sizes else None
+
+
+def as_list(value):
+    return value if isinstance(value, list) else [value]
+
+
+def chosen(patterns):
+    """Rows with a chain whose ids match."""
+    return [
+        row.id
+        for row in ROWS.values()
+        if row.config and any(fnmatch(row.id, pattern) for pattern in as_list(patterns))
+    ]
+
+
+@pytest.mark.parametrize('entry', ENTRIES, ids=lambda entry: f'{entry["paper"]}: {entry["source"]}')
+def test_chains_train_as_the_papers_print(entry):
+    assert set(entry) <= {'paper', 'source', 'rows', 'step', 'recipe', 'chosen'}
+    checked = 0
+    for row in chosen(entry['rows']):
+        for step in as_list(entry['step']):
+            found = recipes_of(row).get(step)
+            if found is None:
+                continue
+            checked += 1
+            expected = entry['recipe']
+            assert {name: found[name] for name in expected} == expected, f'{row}: {step}'
+    assert checked
