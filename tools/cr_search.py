@@ -13,6 +13,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from mmic.analysis.cost import (
+    KEY,
+    duration,
+    network_cost,
+    network_words,
+    saved_cost,
+    search_words,
+)
 from mmic.compat import read_checkpoint
 from mmic.engine.config import add_checkpoint_arguments, add_runner_arguments, read_config
 from mmic.engine.path_result import eligible_stages, result_pattern
@@ -27,6 +35,7 @@ from mmic.engine.path_search import (
     supernet_of_config,
 )
 from mmic.engine.recalibrate import fitted_norms
+from mmic.engine.search_cost import TIMED, image_shape
 from mmic.files import check_new
 from mmic.search.checkpoint import state_dict_of
 from mmic.search.cr_archs import split_codes
@@ -111,13 +120,15 @@ def parse_args():
     return args
 
 
-def progress_bar(console, known):
+def progress_bar(console, journal):
     """A progress bar, and the function that moves it, which a search calls.
 
     Args:
-        console (rich.console.Console): Where to draw it.
-        known (int): Evaluations that are read from the journal, no measure of speed.
+        console (rich.console.Console): Where to draw it, and to say after the first evaluations
+            how long the search takes.
+        journal (Journal): Evaluations that it holds by now are no measure of speed.
     """
+    telling, known, timed = True, len(journal.scores), len(journal.seconds)
     columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn())
     # One evaluation may take longer than the half minute that rich looks back by default.
     progress = Progress(
@@ -130,6 +141,15 @@ def progress_bar(console, known):
             progress.reset(task, completed=done, total=total)
         else:
             progress.update(task, completed=done, total=total)
+        nonlocal telling
+        measured = list(journal.seconds.values())[timed:]
+        if telling and len(measured) == TIMED:
+            telling = False
+            seconds = sum(measured) / TIMED
+            console.print(
+                f'Search cost: {seconds:.3f} s an evaluation, mean of {TIMED}; all {total} take '
+                f'{duration(seconds * total)}'
+            )
 
     return progress, advance
 
@@ -190,13 +210,18 @@ def main():
         f'The search has {total} evaluations of {score.num_images} images in '
         f'{score.num_batches} mini-batches'
     )
-    progress, advance = progress_bar(console, len(journal.scores))
+    batch = dict(inputs=[score.dataset[0]['inputs']])
+    cost = network_cost(model, cfg.model, image_shape(model, batch))
+    console.print(f'Search cost: the supernet has {network_words(cost)}')
+    progress, advance = progress_bar(console, journal)
     with progress:
         if args.kind == 'stage':
             ranking = rank_stages(candidates, score, journal, advance)
         else:
             ranking = rank_operations(backbone, args.k, args.seed, score, journal, advance)
     console.print(ranking_table(ranking, args.kind, backbone))
+    training, seconds = saved_cost(checkpoint), sum(journal.seconds.values())
+    console.print(search_words(f'the {args.kind} search', seconds, training))
     winner, best = ranking[0]
     meta = dict(
         kind=args.kind,
@@ -206,6 +231,7 @@ def main():
         images=score.num_images,
         batches=score.num_batches,
         **options,
+        **{KEY: dict(cost, seconds=round(seconds, 3), training=training)},
         best=[dict(architecture=path, score=value) for path, value in ranking[:SHOWN]],
     )
     pattern = result_pattern(cfg.model.backbone, backbone, winner, args.base_channels, meta)

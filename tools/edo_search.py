@@ -5,12 +5,14 @@ Reads the checkpoint's weights alone: no data set and no GPU are needed, except 
 
 import argparse
 import sys
+import time
 
 import torch
 from mmengine.registry import MODELS
 from rich.console import Console
 from rich.progress import Progress
 
+from mmic.analysis.cost import KEY, saved_cost, search_words
 from mmic.analysis.show import pattern_table
 from mmic.compat import read_checkpoint
 from mmic.engine.config import add_search_arguments, read_config
@@ -149,6 +151,7 @@ def main():
     if args.statistics:
         means = read_means(args, model, layers, state, console)
         meta.update(statistics=args.statistics, samples=args.samples)
+    training, start = saved_cost(checkpoint), time.perf_counter()
     with Progress(console=console) as progress:
         task = progress.add_task('EDO', total=len(set(convs.values())))
         pattern, reports = search_network(
@@ -162,6 +165,8 @@ def main():
             args.max_dilations,
             means,
         )
+    seconds = time.perf_counter() - start
+    pattern.meta[KEY] = {'seconds': round(seconds, 3), 'training': training}
     columns = {
         'error_left': {
             report.name: f'{report.error:.3g} of {report.response:.3g}' for report in reports
@@ -171,6 +176,7 @@ def main():
         columns['increase'] = {report.name: increase_told(report) for report in reports}
     console.print(pattern_table(pattern, **columns))
     warn_uniform(reports, console)
+    console.print(search_words('EDO', seconds, training))
     pattern.save(args.out, args.overwrite)
     console.print(f'Wrote {args.out}')
     if args.init_weights:

@@ -5,11 +5,13 @@ Reads the checkpoint alone: no data set and no GPU are needed.
 
 import argparse
 import sys
+import time
 from pathlib import Path
 
 from mmengine.registry import MODELS
 from rich.console import Console
 
+from mmic.analysis.cost import KEY, saved_cost, search_words
 from mmic.analysis.show import pattern_table, plot_pattern
 from mmic.compat import read_checkpoint
 from mmic.engine.config import add_search_arguments, read_config
@@ -68,13 +70,18 @@ def main():
     convs = supernet_convs(model, MixedConv2d, args.scope or '')
     scope = common_scope(convs) if args.scope is None else args.scope
     console.print(f'Reading {args.checkpoint}')
-    state = state_dict_of(read_checkpoint(args.checkpoint, args.trust_checkpoint), args.checkpoint)
+    checkpoint = read_checkpoint(args.checkpoint, args.trust_checkpoint)
+    state = state_dict_of(checkpoint, args.checkpoint)
     alphas = read_alphas(convs, state, args.checkpoint)
     meta = {'config': args.config, 'checkpoint': args.checkpoint}
+    training, start = saved_cost(checkpoint), time.perf_counter()
     pattern, reports = search_network(model, args.layout, scope, meta, alphas)
+    seconds = time.perf_counter() - start
+    pattern.meta[KEY] = {'seconds': round(seconds, 3), 'training': training}
     entropy = {report.name: f'{report.entropy:.3f}' for report in reports}
     console.print(pattern_table(pattern, entropy=entropy))
     warn_undecided(reports, console)
+    console.print(search_words('decoding', seconds, training))
     pattern.save(args.out, args.overwrite)
     pattern.source = args.out
     console.print(f'Wrote {args.out}')

@@ -5,6 +5,7 @@ import argparse
 from mmengine.runner import Runner
 
 from mmic.engine.config import add_runner_arguments, read_config
+from mmic.engine.search_cost import add_search_cost
 from mmic.engine.v1_compatible import add_v1_compatible, v1_compatible
 
 
@@ -39,7 +40,9 @@ def main():
     if args.resume:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
-    Runner.from_cfg(cfg).train()
+    runner = Runner.from_cfg(cfg)
+    add_search_cost(runner)
+    runner.train()
 
 
 if __name__ == '__main__':

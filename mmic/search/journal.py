@@ -2,11 +2,13 @@
 
 The file has a line of JSON that says which search it is of, then one for each evaluation:
     {"format": "mmic.journal", "version": 1, "kind": "stages", "seed": 0}
-    {"architecture": [1, 3, 5, 7], "score": 0.383}
+    {"architecture": [1, 3, 5, 7], "score": 0.383, "seconds": 12.5}
+Journals written before seconds were kept are continued.
 """
 
 import json
 import os
+import time
 from pathlib import Path
 
 from mmic.files import MAX_BYTES, BadFileError, write_file
@@ -30,6 +32,7 @@ class Journal:
 
     Attributes:
         scores (dict[tuple[int, ...], float]): What is known, in the order of evaluation.
+        seconds (dict[tuple[int, ...], float]): How long each took, where that is known.
 
     Raises:
         BadFileError: The file is not a journal, is of another search (the message names the
@@ -39,7 +42,7 @@ class Journal:
 
     def __init__(self, path, header):
         self.path = None if path is None else Path(path)
-        self.scores = {}
+        self.scores, self.seconds = {}, {}
         line = _encode({**FORMAT, **header})
         if self.path is None:
             return
@@ -61,9 +64,11 @@ class Journal:
         def known_or_scored(architecture):
             architecture = tuple(map(int, architecture))
             if architecture not in self.scores:
+                start = time.perf_counter()
                 score = check_score(architecture, function(architecture))
-                self._append({'architecture': architecture, 'score': score})
-                self.scores[architecture] = score
+                seconds = round(time.perf_counter() - start, 3)
+                self._append({'architecture': architecture, 'score': score, 'seconds': seconds})
+                self.scores[architecture], self.seconds[architecture] = score, seconds
             return self.scores[architecture]
 
         return known_or_scored
@@ -104,7 +109,7 @@ class Journal:
 
     def _read_entry(self, number, entry):
         keys = {'architecture', 'score'}
-        whole = isinstance(entry, dict) and set(entry) == keys
+        whole = isinstance(entry, dict) and set(entry) - {'seconds'} == keys
         architecture = entry['architecture'] if whole else None
         if not isinstance(architecture, list) or not all(map(is_integer, architecture)):
             raise BadFileError(
@@ -116,6 +121,14 @@ class Journal:
             score = check_score(architecture, entry['score'])
         except (ValueError, OverflowError) as error:
             raise BadFileError(f'{self.path}, line {number}: {error}') from None
+        seconds = entry.get('seconds')
+        if seconds is not None:
+            if type(seconds) not in (int, float) or not 0 <= seconds < float('inf'):
+                raise BadFileError(
+                    f'{self.path}, line {number}: seconds must be a number from 0 up, got '
+                    f'{seconds!r}.'
+                )
+            self.seconds[architecture] = float(seconds)
         if self.scores.setdefault(architecture, score) != score:
             raise BadFileError(
                 f'{self.path}, line {number}: {architecture} has score {score}, and '

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,13 @@ class Stopping:
         return noisy_score(prefix)
 
 
+def scored(content):
+    """The lines of a journal without the seconds, which differ from run to run."""
+    header, *entries = map(json.loads, content.splitlines())
+    assert all(entry.pop('seconds') >= 0 for entry in entries)
+    return header, entries
+
+
 @pytest.fixture(scope='module')
 def whole(tmp_path_factory):
     """Ranking and journal of a search that nothing stopped."""
@@ -71,7 +79,7 @@ def resume(path, done, whole):
     score = Stopping()
     assert greedy_ranking(Journal(path, HEADER).score(score), NUM_BLOCKS) == whole[0]
     assert score.calls == CALLS - done
-    assert path.read_bytes() == whole[1]
+    assert scored(path.read_bytes()) == scored(whole[1])
 
 
 @pytest.mark.parametrize('done', [0, 1, 22, CALLS - 1, CALLS])
@@ -131,8 +139,28 @@ def test_file_holds_the_header_and_a_line_per_architecture(tmp_path):
     assert score([1, 2]) == score((1, 2)) == 0.30000000000000004
     head, entry = map(json.loads, path.read_text().splitlines())
     assert head == {'format': 'mmic.journal', 'version': 1, 'seed': 3}
+    assert entry.pop('seconds') == journal.seconds[1, 2]
     assert entry == {'architecture': [1, 2], 'score': 0.30000000000000004}
     assert journal.scores == Journal(path, {'seed': 3}).scores == {(1, 2): 0.30000000000000004}
+
+
+def test_seconds_of_all_runs_are_kept(tmp_path):
+    path = tmp_path / 'journal.jsonl'
+    for architecture, wait in (((1,), 0.02), ((2,), 0.04)):
+        journal = Journal(path, HEADER)
+        journal.score(lambda blocks, wait=wait: time.sleep(wait) or 0.5)(architecture)
+    assert journal.seconds.keys() == {(1,), (2,)}
+    assert 0.02 <= journal.seconds[1,] < 0.5
+    assert 0.04 <= journal.seconds[2,] < 0.5
+
+
+def test_journal_without_seconds_is_continued(tmp_path):
+    path = tmp_path / 'journal.jsonl'
+    Journal(path, HEADER)
+    with open(path, 'a') as file:
+        file.write('{"architecture": [1], "score": 0.5}\n')
+    journal = Journal(path, HEADER)
+    assert (journal.scores, journal.seconds) == ({(1,): 0.5}, {})
 
 
 def test_without_file_scores_are_kept_in_memory():
@@ -189,6 +217,8 @@ def test_field_that_is_no_longer_in_the_header_is_refused(tmp_path):
         ('{"architecture": [1, 2], "score": NaN}', r'line 3: The score of \(1, 2\) .*nan'),
         ('{"architecture": [1, 2], "score": "high"}', r'line 3: The score of \(1, 2\) .*high'),
         ('{"architecture": [1, 2], "score": 1' + '0' * 400 + '}', 'line 3: int too large'),
+        ('{"architecture": [2], "score": 1, "seconds": -1}', 'line 3: seconds must be a number'),
+        ('{"architecture": [2], "score": 1, "seconds": "1"}', 'line 3: seconds must be a number'),
         ('{"architecture": [1], "score": 0.75}', r'line 3: \(1,\) has score 0\.75, and 0\.5'),
     ],
 )
