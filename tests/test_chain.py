@@ -101,6 +101,17 @@ def test_search_prints_every_layer_and_what_comes_next(chain):
     assert f'--cfg-options model.backbone.pattern={chain.pattern}' in chain.edo
 
 
+def test_pattern_keeps_what_the_search_cost(pattern, supernet):
+    cost = json.loads(pattern.read_text())['meta']['search_cost']
+    saved = torch.load(supernet.checkpoint, weights_only=False)['meta']
+    assert cost['training'] == saved['search_cost']
+    assert cost['training']['steps'] == saved['iter'] > 0
+    assert cost['training']['parameters'] > cost['training']['plain_parameters']
+    assert cost['seconds'] >= 0
+    assert supernet.log.count('Search cost: the supernet has') == 1
+    assert supernet.log.count('Search cost: training took') == 1
+
+
 def test_search_warns_where_torch_cannot_read_checkpoints_safely(chain):
     warned = 'Only open files whose source you trust' in chain.edo
     assert warned == (not hasattr(torch.serialization, 'safe_globals'))

@@ -15,6 +15,7 @@ from rich.progress import track
 from rich.table import Table
 
 from mmic.analysis.complexity import check_numbers, count_complexity
+from mmic.analysis.cost import darts_share
 from mmic.analysis.plain import plain_config
 from mmic.engine.config import add_config_arguments, read_config
 
@@ -53,11 +54,16 @@ def parse_args():
 
 
 def count(cfg, *numbers):
-    """Count the network of a config and the plain one, which may be the same."""
+    """Count the network of a config and the plain one, which may be the same.
+
+    Returns:
+        tuple[Complexity, Complexity, float | None]: The third is ``darts_share``'s.
+    """
     init_default_scope(cfg.get('default_scope', 'mmengine'))
-    found = count_complexity(MODELS.build(cfg.model), *numbers)
-    plain = plain_config(cfg.model)
-    return found, found if plain == cfg.model else count_complexity(MODELS.build(plain), *numbers)
+    model, plain = MODELS.build(cfg.model), plain_config(cfg.model)
+    found = count_complexity(model, *numbers)
+    beside = found if plain == cfg.model else count_complexity(MODELS.build(plain), *numbers)
+    return found, beside, darts_share(model)
 
 
 def cells(parameters, macs, plain_parameters, plain_macs):
@@ -96,15 +102,20 @@ def main():
     title = f'{height} x {width}, {args.proposals} proposals, {args.detections} detections'
     if len(configs) > 1:
         names = [Path(config).stem for config in configs]
-        rows = [(name, *total(a), *total(b)) for name, (a, b) in zip(names, counts)]
+        rows = [(name, *total(a), *total(b)) for name, (a, b, _) in zip(names, counts)]
         console.print(make_table(title, 'network', rows))
     else:
-        found, plain = counts[0]
+        found, plain, _ = counts[0]
         columns = (*found[:2], *plain[:2])
         rows = [(part, *(column[part] for column in columns)) for part in found.parameters]
         rows.append(('total', *total(found), *total(plain)))
         console.print(make_table(f'{Path(args.config).stem}\n{title}', 'part', rows))
-    for config, (found, _) in zip(configs, counts):
+    for config, (found, _, share) in zip(configs, counts):
+        if share is not None:
+            console.print(
+                f'{config}: the searched layers cost {share:.0%} of a DARTS-like search, which '
+                'computes each dilation by a convolution of its own (Liu et al., section 3.3)'
+            )
         if found.not_run:
             names = ', '.join(found.not_run[:SHOWN]) + (', ...' if found.not_run[SHOWN:] else '')
             console.print(

@@ -1,5 +1,6 @@
 """What a supernet costs beside the plain network, in numbers and in words."""
 
+import math
 from typing import Any, Dict, Optional, Sequence
 
 from mmengine.registry import MODELS
@@ -7,6 +8,7 @@ from torch import nn
 
 from mmic.analysis.complexity import count_complexity
 from mmic.analysis.plain import plain_config
+from mmic.supernet import WideConv2d
 
 # Under it the meta of a checkpoint and of a pattern file hold what a search cost.
 KEY = 'search_cost'
@@ -68,6 +70,26 @@ def training_words(cost: Dict[str, Any]) -> str:
         f'{cost["steps"]} steps in {duration(cost["seconds"])} on {devices} '
         f'device{"s" if devices > 1 else ""}, {cost["seconds"] * devices / 3600:.2f} device hours'
     )
+
+
+def darts_share(model: nn.Module) -> Optional[float]:
+    """Cost of EDO's supernet layers as a share of a DARTS-like search over the same dilations.
+
+    Such a search computes each of the ``d_max ** 2`` candidates by a convolution of its own, of
+    ``C_in * C_out * (2k + 1) ** 2 * d_max ** 2`` multiply-adds a pixel; EDO's layer takes
+    ``C_in * C_out * (2k d_max + 1) ** 2``: 56 % for k = 1 and d_max = 4 (Liu et al., CVPR 2021,
+    section 3.3). Layers of several kinds are summed up.
+
+    Returns:
+        None for a network without supernet layers of EDO.
+    """
+    convs = [module for module in model.modules() if isinstance(module, WideConv2d)]
+    if not convs:
+        return None
+    filters = [conv.in_channels // conv.groups * conv.out_channels for conv in convs]
+    wide = sum(n * math.prod(conv.kernel_size) for n, conv in zip(filters, convs))
+    apart = sum(n * (conv.base_kernel_size * conv.d_max) ** 2 for n, conv in zip(filters, convs))
+    return wide / apart
 
 
 def saved_cost(checkpoint: Any) -> Dict[str, Any]:

@@ -14,6 +14,7 @@ from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
 from mmic.analysis.complexity import count_complexity
+from mmic.analysis.cost import darts_share
 from mmic.analysis.plain import plain_config
 from mmic.layers import DOConv2d, ICConv2d, MaskedPSConv2d, PSConv2d
 from mmic.registry import MODELS as MMIC_MODELS
@@ -369,6 +370,21 @@ def test_tool_shows_the_parts_and_the_plain_network(supernet_config):
     box = 1000 * (16 * 49 * 16 + 16 * 16 + 16 * (4 + 12))
     assert rows['roi_head.bbox_head'][1] == f'{box / 1e9:.3f}'
     assert 'Warning' not in done.text
+    # One 5x5 kernel in place of four 3x3 ones: 25 / 36.
+    assert 'the searched layers cost 69% of a DARTS-like search' in done.text
+
+
+def test_supernet_of_the_paper_costs_56_percent_of_a_darts_like_search():
+    """Section 3.3: 9x9 against 16 candidates of 3x3, whatever the channels and groups are."""
+    network = nn.Sequential(
+        WideConv2d(4, 8, 3, d_max=4), nn.Conv2d(8, 8, 3), WideConv2d(8, 8, 3, groups=4, d_max=4)
+    )
+    assert darts_share(network) == 81 / 144
+    # 9x9 for 5x5 and d_max 2: against 4 candidates of 25 taps.
+    network.append(WideConv2d(4, 8, 5, d_max=2))
+    expected = (32 * 81 + 16 * 81 + 32 * 81) / (32 * 144 + 16 * 144 + 32 * 100)
+    assert darts_share(network) == pytest.approx(expected)
+    assert darts_share(nn.Conv2d(4, 8, 3)) is None
 
 
 def test_tool_takes_several_configs_and_options(tmp_path, supernet_config):
