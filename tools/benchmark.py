@@ -67,6 +67,17 @@ def parse_args():
         help="side of the networks' image in pixels; layers have the sizes of their maps; "
         'default: 512',
     )
+    parser.add_argument(
+        '--shape',
+        type=int,
+        nargs=4,
+        metavar=('N', 'C', 'H', 'W'),
+        help="layers: another input than those of ResNet-50's stages, for example 200 64 56 56, "
+        "which PSConv's paper times",
+    )
+    parser.add_argument(
+        '--groups', type=int, default=1, metavar='G', help='layers: groups; default: 1'
+    )
     parser.add_argument('--repeats', type=int, default=20, help='timed rounds; default: 20')
     parser.add_argument('--threads', type=int, help="torch's threads; default: torch's choice")
     parser.add_argument('--json', metavar='FILE', help='also write all medians')
@@ -75,13 +86,17 @@ def parse_args():
     args = parser.parse_args()
     if args.threads is not None and args.threads < 1:
         parser.error(f'--threads must be 1 or more, got {args.threads}')
+    if (args.shape or args.groups != 1) and args.what != 'layers':
+        parser.error('--shape and --groups go with `layers`')
+    if min([args.groups, *(args.shape or [])]) < 1:
+        parser.error('--shape and --groups must be 1 or more')
     return args
 
 
-def check_pattern(pattern, what):
+def check_pattern(pattern, what, setting):
     """Raise before any work if the pattern is not for what is measured."""
     if what in ('layers', 'all'):
-        widths_of(pattern, WIDTHS)
+        widths_of(pattern, [setting.shape[1]] if setting.shape else WIDTHS, setting.groups)
     if what in ('backbones', 'train', 'all'):
         build_backbone('IC', pattern)
 
@@ -99,10 +114,12 @@ def main():
         check_new(path, args.overwrite)
     if args.threads:
         torch.set_num_threads(args.threads)
-    setting = Setting(args.device, args.dtype, args.layout, args.repeats, args.image)
+    shape = tuple(args.shape) if args.shape else None
+    numbers = args.repeats, args.image, shape, args.groups
+    setting = Setting(args.device, args.dtype, args.layout, *numbers)
     setting.check()
     if args.pattern:
-        check_pattern(args.pattern, args.what)
+        check_pattern(args.pattern, args.what, setting)
     command = shlex.join(['python', 'tools/benchmark.py', *sys.argv[1:]])
     where = describe(setting, command, args.pattern)
     console.print(', '.join(f'{key} {value}' for key, value in where.items()))

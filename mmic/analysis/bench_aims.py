@@ -69,10 +69,11 @@ def measure(aim, tables, setting):
 
     Returns:
         float | None: None where it was not measured, or on another device, in another dtype or
-        layout, or at another image size than the aim is for.
+        layout, at another image size or with other layers than the aim is for.
     """
     usual = Setting()
-    if (setting.layout, setting.image) != (usual.layout, usual.image):
+    shapes = 'layout', 'image', 'shape', 'groups'
+    if any(getattr(setting, name) != getattr(usual, name) for name in shapes):
         return None
     if aim.device not in (None, setting.device) or aim.dtype not in (None, setting.dtype):
         return None

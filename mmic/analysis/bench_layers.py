@@ -36,7 +36,8 @@ class Deformable(nn.Module):
         from mmcv.ops import ModulatedDeformConv2dPack
 
         channels = conv.in_channels, conv.out_channels
-        self.op = ModulatedDeformConv2dPack(*channels, 3, padding=1, bias=False)
+        options = {'padding': 1, 'groups': conv.groups, 'bias': False}
+        self.op = ModulatedDeformConv2dPack(*channels, 3, **options)
         self.op.weight.data.copy_(conv.weight.data)
 
     def forward(self, x):
@@ -51,14 +52,15 @@ def rf_search(conv):
     return Conv2dRFSearchOp(conv, config, verbose=False)
 
 
-def conv3x3(channels, dilation=1):
-    return nn.Conv2d(channels, channels, 3, padding=dilation, dilation=dilation, bias=False)
+def conv3x3(channels, dilation=1, groups=1):
+    options = {'padding': dilation, 'dilation': dilation, 'groups': groups}
+    return nn.Conv2d(channels, channels, 3, bias=False, **options)
 
 
 def other_layers(plain):
     """What a user may pick instead: name to layer, or to why there is none."""
     channels = plain.in_channels
-    dilated = conv3x3(channels, 2)
+    dilated = conv3x3(channels, 2, plain.groups)
     dilated.weight.data.copy_(plain.weight.data)
     layers = {
         'plain': plain,
@@ -73,27 +75,36 @@ def other_layers(plain):
     return layers
 
 
-def make_layers(channels, dilations):
+def make_layers(channels, dilations, groups=1):
     """All layers of one width to time; they hold the weights of the first, the plain one.
 
     Args:
         channels (int): C_in and C_out.
         dilations (list[Tensor]): Dilations of the IC layers, (C_out, 2) each.
+        groups (int): Groups of all layers. Defaults to 1; with more, the published forms are left
+            out.
 
     Returns:
         dict[str, list[nn.Module] | str]: By row; several layers are summed up by their geometric
         mean. A string tells why there is none.
     """
-    plain = conv3x3(channels)
+    plain = conv3x3(channels, groups=groups)
     rows = other_layers(plain)
-    rows['IC, published form'] = [ConcatenatedIC(plain, each) for each in dilations]
+    published = {'IC': lambda: [ConcatenatedIC(plain, each) for each in dilations]}
+    published.update(PS=lambda: SummedPS(plain), DO=lambda: EinsumDO(plain))
+
+    def add_published(name):
+        made = published[name]() if groups == 1 else 'not with groups'
+        rows[f'{name}, published form'] = made
+
+    add_published('IC')
     rows['IC'] = [ICConv2d.from_conv(plain, each) for each in dilations]
-    blocks = made_dilations(channels, MULTIPLE)
+    blocks = made_dilations(channels, MULTIPLE, groups)
     rows[f'IC, multiple {MULTIPLE}'] = ICConv2d.from_conv(plain, blocks)
-    rows['PS, published form'] = SummedPS(plain)
+    add_published('PS')
     for form in ('block', 'sum'):
         rows[f'PS, {form} form'] = PSConv2d.from_conv(plain, form=form)
-    rows['DO, published form'] = EinsumDO(plain)
+    add_published('DO')
     rows['DO'] = DOConv2d.from_conv(plain)
     return {name: [made] if isinstance(made, nn.Module) else made for name, made in rows.items()}
 
@@ -157,13 +168,15 @@ def bench_layers(setting, pattern=None):
 
     Raises:
         PatternError: The pattern is broken or has no layer of some width.
+        ValueError: Channels that the groups do not divide, or too few in a group for a layer.
     """
-    dilations, shapes = widths_of(pattern, WIDTHS), stage_shapes(setting.image)
+    shapes = [setting.shape] if setting.shape else stage_shapes(setting.image)
+    dilations = widths_of(pattern, [shape[1] for shape in shapes], setting.groups)
     tables = []
     for kind, run in (('forward', forward), ('forward + backward', forward_backward)):
         table = Measured(f'layers: {kind}', 'plain', 's', list(map(str, shapes)), {})
         for shape in shapes:
-            rows = make_layers(shape[1], dilations[shape[1]])
+            rows = make_layers(shape[1], dilations[shape[1]], setting.groups)
             rows = add_fused(rows) if run is forward else rows
             x = setting.place(torch.randn(shape))
             for name, value in time_rows(rows, run, x, setting, f'{table.name}, {shape}').items():

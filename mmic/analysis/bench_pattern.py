@@ -12,12 +12,13 @@ from mmic.search.edo import search_dilations
 OUTER = 0.2
 
 
-def made_dilations(channels, multiple=1):
+def made_dilations(channels, multiple=1, groups=1):
     """Dilations that EDO finds in random 9x9 kernels that are largest in their middle.
 
     Args:
         channels (int): C_out.
         multiple (int): Channels of a block, see ``search_dilations``. Defaults to 1.
+        groups (int): Groups of the convolution. Defaults to 1.
 
     Returns:
         Tensor: Shape (C_out, 2), sorted.
@@ -26,15 +27,16 @@ def made_dilations(channels, multiple=1):
     weight = torch.randn(channels, 1, 9, 9, generator=generator)
     scale = torch.full((9, 9), OUTER)
     scale[3:6, 3:6] = 1
-    return search_dilations(weight * scale, multiple=multiple)[0]
+    return search_dilations(weight * scale, multiple=multiple, groups=groups)[0]
 
 
-def widths_of(pattern, widths):
+def widths_of(pattern, widths, groups=1):
     """The dilations of IC layers of each width.
 
     Args:
         pattern (str | Path | None): Pattern file, of mmic or published; None: ``made_dilations``.
         widths (Sequence[int]): Numbers of output channels.
+        groups (int): Groups of the layers. Defaults to 1.
 
     Returns:
         dict[int, list[Tensor]]: Those of all 3x3 layers of the file that are so wide.
@@ -43,20 +45,23 @@ def widths_of(pattern, widths):
         PatternError: The file is broken, or has no layer of some width.
     """
     if pattern is None:
-        return {width: [made_dilations(width)] for width in widths}
+        return {width: [made_dilations(width, groups=groups)] for width in widths}
     layers = load_any(pattern).layers.values()
+    alike = [each for each in layers if each.kernel_size == (3, 3) and each.groups == groups]
     found = {}
     for width in widths:
         found[width] = [
             layer.dilations
             for layer in layers
-            if layer.out_channels == width and layer.kernel_size == (3, 3) and layer.groups == 1
+            if layer.out_channels == width
+            and layer.kernel_size == (3, 3)
+            and layer.groups == groups
         ]
         if not found[width]:
             known = sorted({layer.out_channels for layer in layers})
             raise PatternError(
-                f'{pattern}: no 3x3 layer of {width} channels without groups; its layers have '
-                f'{known} channels. Give the pattern of a ResNet.'
+                f'{pattern}: no 3x3 layer of {width} channels and {groups} groups; its layers have '
+                f'{known} channels. Give the pattern of a network with such a layer.'
             )
     return found
 

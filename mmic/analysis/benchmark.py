@@ -7,7 +7,7 @@ are steadier. Everything is reported as a ratio to a named baseline.
 import resource
 import statistics
 import time
-from typing import NamedTuple
+from typing import NamedTuple, Optional, Tuple
 
 import torch
 from rich import get_console
@@ -31,6 +31,9 @@ class Setting(NamedTuple):
         layout (str): ``'channels_last'`` or ``'contiguous'``.
         repeats (int): Timed rounds.
         image (int): Side of the image that networks get, and from which layers have their sizes.
+        shape (tuple[int, int, int, int] | None): Shape (N, C, H, W) of the layers' input. None:
+            those of conv2 in ResNet-50's stages.
+        groups (int): Groups of the layers.
     """
 
     device: str = 'cpu'
@@ -38,6 +41,8 @@ class Setting(NamedTuple):
     layout: str = 'channels_last'
     repeats: int = 20
     image: int = 512
+    shape: Optional[Tuple[int, int, int, int]] = None
+    groups: int = 1
 
     def place(self, item):
         """Bring a module or a tensor onto the device, in the dtype and layout."""
@@ -61,6 +66,8 @@ class Setting(NamedTuple):
             raise ValueError(f'--repeats must be 1 or more, got {self.repeats}.')
         if self.image < 32 or self.image % 32:
             raise ValueError(f'--image must be a multiple of 32, got {self.image}.')
+        if self.shape and self.shape[1] % self.groups:
+            raise ValueError(f'--groups {self.groups} does not divide {self.shape[1]} channels.')
         conv = self.place(nn.Conv2d(16, 16, 3, padding=1))
         try:
             forward_backward(conv, self.place(torch.randn(1, 16, 8, 8)))()

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import pytest
 import torch
@@ -416,3 +417,45 @@ def test_command_keeps_existing_results(tmp_path):
     assert done.code == 1
     assert '--overwrite' in done.text
     assert path.read_text() == 'old'
+
+
+@pytest.mark.parametrize('groups', [1, 4])
+def test_layers_of_another_shape_are_measured(tmp_path, groups):
+    out = tmp_path / 'layers.json'
+    shape = ('--shape', 3, 32, 6, 5, '--groups', groups)
+    done = call_tool('benchmark.py', 'layers', *shape, '--repeats', 1, '--json', out)
+    assert done.code == 0, done.text
+    content = json.loads(out.read_text())
+    assert [table['columns'] for table in content['tables']] == [['(3, 32, 6, 5)']] * 2
+    for table in content['tables']:
+        for row in ('plain', 'IC', 'PS, block form', 'DO'):
+            assert table['rows'][row][0] > 0
+        published = table['rows']['PS, published form'][0]
+        assert published == 'not with groups' if groups > 1 else published > 0
+    # The aims are for other shapes.
+    assert not re.search(r'IC-Conv, forward \+ backward.* (yes|no) ', done.text)
+
+
+def test_grouped_layers_hold_the_weights_of_the_plain_one():
+    torch.manual_seed(0)
+    rows = make_layers(16, [made_dilations(16, groups=4)], groups=4)
+    plain, x = rows['plain'][0], torch.randn(1, 16, 9, 9)
+    assert plain.groups == 4
+    for name in ('IC', 'PS, block form', 'DO', 'plain, 9x9'):
+        assert rows[name][0].groups == 4
+    for name in ('DO', 'plain, 9x9'):
+        torch.testing.assert_close(rows[name][0](x), plain(x), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['train', '--shape', 1, 8, 8, 8], '--shape and --groups go with `layers`'),
+        (['layers', '--shape', 1, 8, 8, 0], 'must be 1 or more'),
+        (['layers', '--shape', 1, 8, 8, 8, '--groups', 3], '--groups 3 does not divide 8 channels'),
+    ],
+)
+def test_impossible_shapes_are_refused(arguments, message):
+    done = call_tool('benchmark.py', *arguments)
+    assert done.code
+    assert message in done.text
