@@ -50,13 +50,7 @@ def widths_of(pattern, widths, groups=1):
     alike = [each for each in layers if each.kernel_size == (3, 3) and each.groups == groups]
     found = {}
     for width in widths:
-        found[width] = [
-            layer.dilations
-            for layer in layers
-            if layer.out_channels == width
-            and layer.kernel_size == (3, 3)
-            and layer.groups == groups
-        ]
+        found[width] = [each.dilations for each in alike if each.out_channels == width]
         if not found[width]:
             known = sorted({layer.out_channels for layer in layers})
             raise PatternError(
