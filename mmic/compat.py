@@ -1,38 +1,10 @@
 """Everything that differs between the two dependency stacks."""
 
 import inspect
-import pickle
-import re
 import warnings
 
 import torch
-from mmengine.logging import print_log
 from torch.nn import functional as F
-
-# What a checkpoint of mmengine's holds beside tensors: its log history. mmengine allows these
-# names themselves, `getattr` among them, with which a file can reach and run anything.
-LOG_HISTORY = [
-    'builtins.getattr',
-    'mmengine.logging.history_buffer.HistoryBuffer',
-    'numpy.dtype',
-    'numpy.ndarray',
-    'numpy._core.multiarray._reconstruct',
-    'numpy._core.multiarray.scalar',
-    'numpy.core.multiarray._reconstruct',
-    'numpy.core.multiarray.scalar',
-]
-
-
-class Skipped:
-    """Stands for an object of the log history, which nothing here reads; it does nothing."""
-
-    __slots__ = ()
-
-    def __init__(self, *args):
-        pass
-
-    def __setstate__(self, state):
-        pass
 
 
 def is_compiling():
@@ -65,69 +37,6 @@ def channel_shuffle(x, groups):
     y = x.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2)
     last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
     return y.contiguous(memory_format=torch.channels_last) if last else y
-
-
-def stand_in(path):
-    """A class that torch takes for the one of this name in a file."""
-    module, _, name = path.rpartition('.')
-    return type(name, (Skipped,), {'__module__': module, '__slots__': ()})
-
-
-def read_checkpoint(path, trust=False):
-    """Read a checkpoint without running code that it may carry.
-
-    torch from 2.5 on reads tensors and an allow-list of harmless types; mmengine's log history
-    is skipped. Older torch cannot be told to, so a checkpoint of mmengine's is unpickled in
-    full there, with a warning.
-
-    Args:
-        path (str | Path): A ``.pth`` file.
-        trust (bool): Unpickle whatever the file holds. Defaults to False.
-
-    Returns:
-        dict: The checkpoint, on the CPU.
-
-    Raises:
-        OSError: The file is missing or cannot be opened.
-        ValueError: Not a checkpoint, or it holds objects outside the allow-list.
-    """
-    with open(path, 'rb') as file:
-        # A zip file, or a pickle as torch wrote it before 1.6.
-        if not file.read(2).startswith((b'PK', b'\x80')):
-            raise ValueError(f'{path} is not a checkpoint: torch.save writes no such file.')
-    try:
-        return _load(path, trust)
-    # Whatever an unpickler may meet in a broken file, or in one whose classes are not here.
-    except Exception as error:
-        if isinstance(error, pickle.UnpicklingError) and not trust:
-            named = re.search(r'GLOBAL (\S+)', str(error))
-            raise ValueError(
-                f'{path} cannot be read safely: it holds {named[1] if named else "objects"}, not '
-                'tensors alone. If you trust its source, pass --trust-checkpoint.'
-            ) from None
-        first = f'{type(error).__name__}: {error}'.splitlines()[0]
-        raise ValueError(
-            f'{path} cannot be read as a checkpoint; is it cut short? {first}'
-        ) from None
-
-
-def _load(path, trust):
-    safe_globals = getattr(torch.serialization, 'safe_globals', None)
-    if trust:
-        return torch.load(path, map_location='cpu', weights_only=False)
-    if safe_globals is not None:
-        with safe_globals([stand_in(name) for name in LOG_HISTORY]):
-            return torch.load(path, map_location='cpu', weights_only=True)
-    try:
-        return torch.load(path, map_location='cpu', weights_only=True)
-    except pickle.UnpicklingError:
-        print_log(
-            f'{path} holds more than tensors, and torch {torch.__version__} cannot read it '
-            'without running what it holds. Only open files whose source you trust.',
-            logger='current',
-            level=30,
-        )
-        return torch.load(path, map_location='cpu', weights_only=False)
 
 
 def onnx_export(model, image, path, input_names, output_names):

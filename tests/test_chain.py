@@ -112,11 +112,6 @@ def test_pattern_keeps_what_the_search_cost(pattern, supernet):
     assert supernet.log.count('Search cost: training took') == 1
 
 
-def test_search_warns_where_torch_cannot_read_checkpoints_safely(chain):
-    warned = 'Only open files whose source you trust' in chain.edo
-    assert warned == (not hasattr(torch.serialization, 'safe_globals'))
-
-
 def test_show_draws_beside_the_pattern(chain):
     picture = chain.folder / 'pattern.png'
     assert f'Wrote {picture}' in chain.show

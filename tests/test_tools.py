@@ -375,13 +375,6 @@ def old_payload(checkpoint, path, marker):
     torch.save(content, path, _use_new_zipfile_serialization=False)
 
 
-needs_safe_globals = pytest.mark.skipif(
-    not hasattr(torch.serialization, 'safe_globals'),
-    reason=f'torch {torch.__version__} has no torch.serialization.safe_globals',
-)
-
-
-@needs_safe_globals
 @pytest.mark.parametrize('write', [saved_payload, old_payload, hidden_call])
 def test_code_in_a_checkpoint_is_not_run(supernet, tmp_path, write):
     path, marker = tmp_path / 'payload.pth', tmp_path / 'marker'
@@ -391,7 +384,6 @@ def test_code_in_a_checkpoint_is_not_run(supernet, tmp_path, write):
     assert not marker.exists()
 
 
-@needs_safe_globals
 def test_trust_is_offered_and_unpickles_everything(supernet, pattern, tmp_path):
     path, marker = tmp_path / 'payload.pth', tmp_path / 'marker'
     saved_payload(supernet.checkpoint, path, marker)

@@ -5,7 +5,7 @@ import sys
 
 import torch
 
-from mmic.compat import read_checkpoint
+from mmic.checkpoint import meta_of, read_checkpoint, state_dict_of
 from mmic.convert import (
     KINDS,
     NonzeroBlocksError,
@@ -16,7 +16,6 @@ from mmic.convert import (
 )
 from mmic.engine.config import add_checkpoint_arguments
 from mmic.files import BadFileError, check_new, write_file
-from mmic.search.checkpoint import state_dict_of
 
 # Class names of the data set, which inference looks for in a checkpoint.
 KEPT_META = ('CLASSES', 'PALETTE', 'dataset_meta')
@@ -78,8 +77,7 @@ def main():
         converted = convert(state, args)
     except BadFileError as error:
         raise BadFileError(f'{args.checkpoint}: {error}') from None
-    meta = checkpoint.get('meta') if isinstance(checkpoint.get('meta'), dict) else {}
-    meta = {key: value for key, value in meta.items() if key in KEPT_META}
+    meta = {key: value for key, value in meta_of(checkpoint).items() if key in KEPT_META}
     content = {'state_dict': converted, 'meta': {**meta, 'converted_from': args.checkpoint}}
     write_file(args.out, lambda name: torch.save(content, name), args.overwrite)
     kept = sum(key.rpartition('.')[2] == 'depthwise' for key in converted)

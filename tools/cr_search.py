@@ -21,7 +21,7 @@ from mmic.analysis.cost import (
     saved_cost,
     search_words,
 )
-from mmic.compat import read_checkpoint
+from mmic.checkpoint import read_checkpoint, state_dict_of
 from mmic.engine.config import add_checkpoint_arguments, add_runner_arguments, read_config
 from mmic.engine.path_result import eligible_stages, result_pattern
 from mmic.engine.path_score import build_score
@@ -37,7 +37,6 @@ from mmic.engine.path_search import (
 from mmic.engine.recalibrate import fitted_norms
 from mmic.engine.search_cost import TIMED, image_shape
 from mmic.files import check_new
-from mmic.search.checkpoint import state_dict_of
 from mmic.search.cr_archs import split_codes
 from mmic.search.cr_nas import greedy_calls
 from mmic.supernet.paths import choice_modules, default_path
@@ -185,7 +184,8 @@ def main():
     result_pattern(cfg.model.backbone, backbone, default_path(backbone), args.base_channels)
     console.print(f'Reading {args.checkpoint}')
     checkpoint = read_checkpoint(args.checkpoint, args.trust_checkpoint)
-    load_supernet(model, state_dict_of(checkpoint, args.checkpoint), args.checkpoint)
+    state = state_dict_of(checkpoint, args.checkpoint, model)
+    load_supernet(model, state, args.checkpoint)
     score = build_score(
         model,
         cfg,

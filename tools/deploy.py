@@ -12,11 +12,10 @@ from mmengine.registry import MODELS
 from rich.console import Console
 from torch import nn
 
-from mmic.compat import read_checkpoint
+from mmic.checkpoint import load_strictly, meta_of, read_checkpoint, state_dict_of
 from mmic.deploy import export_onnx, fuse, relative_difference, run_onnx
 from mmic.engine.config import add_checkpoint_arguments, add_config_arguments, read_config
 from mmic.files import check_new, write_file
-from mmic.search.checkpoint import load_strictly, state_dict_of
 from mmic.version import __version__
 
 # Largest difference of outputs, relative to the largest value, that rounding explains.
@@ -122,7 +121,7 @@ def main():
     model = MODELS.build(cfg.model)
     console.print(f'Reading {args.checkpoint}')
     checkpoint = read_checkpoint(args.checkpoint, args.trust_checkpoint)
-    load_strictly(model, state_dict_of(checkpoint, args.checkpoint), args.checkpoint)
+    load_strictly(model, state_dict_of(checkpoint, args.checkpoint, model), args.checkpoint)
     model.eval()
     console.print('Fusing')
     fused = fuse(model, fold_bn=not args.keep_bn)
@@ -141,7 +140,7 @@ def main():
         'fold_bn': not args.keep_bn,
     }
     # MMDetection's inference reads the names of the classes there.
-    saved = checkpoint.get('meta') if isinstance(checkpoint.get('meta'), dict) else {}
+    saved = meta_of(checkpoint)
     if 'dataset_meta' in saved:
         meta['dataset_meta'] = saved['dataset_meta']
     content = {'state_dict': fused.state_dict(), 'meta': meta}

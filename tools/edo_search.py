@@ -14,16 +14,14 @@ from rich.progress import Progress
 
 from mmic.analysis.cost import KEY, saved_cost, search_words
 from mmic.analysis.show import pattern_table
-from mmic.compat import read_checkpoint
+from mmic.checkpoint import load_strictly, read_checkpoint, state_dict_of
 from mmic.engine.config import add_search_arguments, read_config
 from mmic.engine.statistics import measure_input_means
 from mmic.files import check_new, write_file
 from mmic.search.checkpoint import (
     common_scope,
-    load_strictly,
     load_wide_weights,
     searched_weights,
-    state_dict_of,
     supernet_convs,
 )
 from mmic.search.edo import LAYOUTS, search_network, searched_layers
@@ -144,7 +142,7 @@ def main():
     layers = searched_layers(model, scope, args.space, args.multiple, args.max_dilations)
     console.print(f'Reading {args.checkpoint}')
     checkpoint = read_checkpoint(args.checkpoint, args.trust_checkpoint)
-    state = state_dict_of(checkpoint, args.checkpoint)
+    state = state_dict_of(checkpoint, args.checkpoint, model)
     load_wide_weights(convs, state, args.checkpoint)
     meta = {'config': args.config, 'checkpoint': args.checkpoint}
     means = None

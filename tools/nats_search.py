@@ -13,10 +13,10 @@ from rich.console import Console
 
 from mmic.analysis.cost import KEY, saved_cost, search_words
 from mmic.analysis.show import pattern_table, plot_pattern
-from mmic.compat import read_checkpoint
+from mmic.checkpoint import read_checkpoint, state_dict_of
 from mmic.engine.config import add_search_arguments, read_config
 from mmic.files import check_new, write_file
-from mmic.search.checkpoint import common_scope, read_alphas, state_dict_of, supernet_convs
+from mmic.search.checkpoint import common_scope, read_alphas, supernet_convs
 from mmic.search.edo import LAYOUTS
 from mmic.search.nats import search_network
 from mmic.supernet import MixedConv2d
@@ -71,7 +71,7 @@ def main():
     scope = common_scope(convs) if args.scope is None else args.scope
     console.print(f'Reading {args.checkpoint}')
     checkpoint = read_checkpoint(args.checkpoint, args.trust_checkpoint)
-    state = state_dict_of(checkpoint, args.checkpoint)
+    state = state_dict_of(checkpoint, args.checkpoint, model)
     alphas = read_alphas(convs, state, args.checkpoint)
     meta = {'config': args.config, 'checkpoint': args.checkpoint}
     training, start = saved_cost(checkpoint), time.perf_counter()

@@ -13,10 +13,9 @@ from mmic.analysis.weights import (
     plot_kernel_changes,
     plot_scale_allocation,
 )
-from mmic.compat import read_checkpoint
+from mmic.checkpoint import read_state_dict
 from mmic.engine.config import add_checkpoint_arguments, add_config_arguments, read_config
 from mmic.files import check_new, write_file
-from mmic.search.checkpoint import state_dict_of
 
 PLOTS = {'psconv': plot_scale_allocation, 'doconv': plot_kernel_changes}
 
@@ -48,8 +47,8 @@ def main():
     model = MODELS.build(read_config(args).model)
     kind = args.kind or kind_of(model)
     layers = layers_of(model, kind)
-    checkpoint = read_checkpoint(args.checkpoint, args.trust_checkpoint)
-    load_layers(model, layers, state_dict_of(checkpoint, args.checkpoint), args.checkpoint)
+    state = read_state_dict(args.checkpoint, model, args.trust_checkpoint)
+    load_layers(model, layers, state, args.checkpoint)
     found = measure(layers, kind)
     write_file(args.out, lambda name: PLOTS[kind](found, name), args.overwrite)
     print(f'Drew {len(found)} layers\nWrote {args.out}')

@@ -18,10 +18,9 @@ from torch import nn
 
 from mmic.analysis.erf import PLACES, measure_erfs
 from mmic.analysis.erf_plot import plot_erfs
-from mmic.compat import read_checkpoint
+from mmic.checkpoint import load_strictly, read_state_dict
 from mmic.engine.config import add_checkpoint_arguments, add_config_options, read_config
 from mmic.files import check_new, write_file
-from mmic.search.checkpoint import load_strictly, state_dict_of
 
 LETTERS = {'backbone': 'C', 'neck': 'P'}
 # Above this share on the border the image is called too small.
@@ -148,7 +147,7 @@ def load_model(config, checkpoint, args, console):
         randomise(model)
         return model
     console.print(f'Reading {checkpoint}')
-    state = state_dict_of(read_checkpoint(checkpoint, args.trust_checkpoint), checkpoint)
+    state = read_state_dict(checkpoint, model, args.trust_checkpoint)
     load_parts(model, state, checkpoint, args.at)
     return model
 

@@ -3,56 +3,6 @@
 from mmic.supernet.wide_conv import sample_taps
 
 
-def state_dict_of(checkpoint, path):
-    """Return a checkpoint's tensors by name, without the ``module.`` that DDP puts in front.
-
-    Raises:
-        ValueError: The file holds no state dict.
-    """
-    state = checkpoint
-    if isinstance(checkpoint, dict):
-        state = checkpoint.get('state_dict', checkpoint)
-    named = isinstance(state, dict) and all(isinstance(name, str) for name in state)
-    if not named:
-        raise ValueError(f'{path} holds no state dict.')
-    tensors = {name: value for name, value in state.items() if hasattr(value, 'shape')}
-    if not tensors:
-        raise ValueError(f'{path} holds no tensors.')
-    if all(name.startswith('module.') for name in tensors):
-        tensors = {name[len('module.') :]: value for name, value in tensors.items()}
-    return tensors
-
-
-def load_strictly(module, state, path, prefix=''):
-    """Load a checkpoint, or a part of it, and raise where it is not exactly this module's.
-
-    Args:
-        module (nn.Module): The model, or a part of it.
-        state (dict[str, Tensor]): The checkpoint's tensors; what lies outside ``prefix`` is left.
-        path (str): The file, for messages.
-        prefix (str): Of the part's tensors in the checkpoint, ``'backbone.'`` for example.
-            Defaults to ``''``.
-
-    Raises:
-        ValueError: A tensor too many or too few, or of another shape.
-    """
-    own = {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
-    if not own:
-        raise ValueError(f'{path} holds no {prefix}* weights. Is it of this config?')
-    try:
-        result = module.load_state_dict(own, strict=False)
-    except RuntimeError as error:  # shapes differ
-        raise ValueError(f'{path} does not fit the network of the config: {error}') from None
-    for keys, told in (
-        (result.missing_keys, 'lacks'),
-        (result.unexpected_keys, 'has, and the network of the config has not,'),
-    ):
-        if keys:
-            named = ', '.join(prefix + key for key in keys[:5])
-            more = f' and {len(keys) - 5} more' if len(keys) > 5 else ''
-            raise ValueError(f'{path} {told} {named}{more}. Is it of this config?')
-
-
 def supernet_convs(model, kind, scope=''):
     """The supernet layers of a model by full name, those below ``scope`` only.
 
