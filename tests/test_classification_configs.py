@@ -391,3 +391,15 @@ def test_network_and_head_fit(name, side):
     losses['loss'].backward()
     assert losses['loss'].isfinite()
     assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_training_accuracy_is_logged(name):
+    """Where labels are mixed, no guess is right: MMPretrain refuses to compute it."""
+    cfg = load(name)
+    mixed = 'do_conv/imagenet' in name and 'x50' in name
+    assert cfg.model.head.get('cal_acc', False) != mixed
+    assert mixed or not cfg.model.get('train_cfg', {}).get('augments')
+    assert cfg.default_hooks.logger.ignore_last is False
+    (mean,) = cfg.log_processor.custom_cfg
+    assert mean == dict(data_src='accuracy_top-1', method_name='mean', window_size='epoch')

@@ -189,6 +189,13 @@ def test_imagenet_schedule_is_that_of_the_supernets(name):
     assert (cfg.train_cfg.max_epochs, cfg.model.head.num_classes) == (150, 1000)
 
 
+@pytest.mark.parametrize('name', CLASSIFIERS)
+def test_training_accuracy_is_logged(name):
+    cfg = load(name)
+    assert cfg.model.head.cal_acc
+    assert [mean.data_src for mean in cfg.log_processor.custom_cfg] == ['accuracy_top-1']
+
+
 @pytest.mark.parametrize('name', DETECTORS + CLASSIFIERS)
 def test_norms_are_synchronised(name):
     backbone = load(name).model.backbone

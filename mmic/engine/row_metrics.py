@@ -4,6 +4,7 @@ import json
 import statistics
 from pathlib import Path
 
+from mmic.engine.scalars import read_scalars
 from mmic.pattern import DilationPattern
 
 SIZES = {'mAP': 'AP', 'mAP_50': 'AP50', 'mAP_75': 'AP75'}
@@ -78,17 +79,12 @@ def epoch_metrics(folder):
         FileNotFoundError: No log of scalars is there.
         ValueError: The training validated nothing.
     """
-    files = sorted(Path(folder).glob('*/vis_data/scalars.json'))
-    if not files:
-        raise FileNotFoundError(f'{folder} holds no */vis_data/scalars.json of a training.')
     epochs = {}
-    for file in files:
-        for line in file.read_text().splitlines():
-            scalars = json.loads(line)
-            metrics = paper_metrics(scalars)
-            if metrics:
-                # An epoch that was run again after an interruption counts once.
-                epochs[scalars['step']] = metrics
+    for record in read_scalars(folder):
+        metrics = paper_metrics(record)
+        if metrics:
+            # An epoch that was run again after an interruption counts once.
+            epochs[record['step']] = metrics
     if not epochs:
         raise ValueError(f'{folder}: the training validated nothing.')
     return [epochs[step] for step in sorted(epochs)]

@@ -283,7 +283,7 @@ def test_file_that_passed_is_tried_again_when_it_changes(data, tmp_path):
     assert try_file(str(path), first, '/nowhere', options[1]) == first
     failed = try_file(str(path), dict(first, ok=False), '/nowhere', options[1])
     assert (failed['ok'], failed['digest']) == (False, first['digest'])
-    path.write_text(path.read_text() + 'model = dict(head=dict(cal_acc=True))\n')
+    path.write_text(path.read_text() + 'model = dict(head=dict(cal_acc=False))\n')
     changed = try_file(str(path), first, '/nowhere', options[1])
     assert not changed['ok']
     assert changed['digest'] != first['digest']

@@ -3,7 +3,7 @@
 _base_ = [
     'mmpretrain::_base_/datasets/imagenet_bs64.py',
     '../../_base_/schedules/imagenet_150e.py',
-    'mmpretrain::_base_/default_runtime.py',
+    '../../_base_/classification_runtime.py',
     '../../_base_/mmic.py',
 ]
 
@@ -25,6 +25,7 @@ model = dict(
         in_channels=2048,
         loss=dict(type='CrossEntropyLoss', loss_weight=1.0),
         topk=(1, 5),
+        cal_acc=True,
     ),
 )
 

@@ -2,6 +2,8 @@ _base_ = [
     'mmpretrain::_base_/models/resnet50.py',
     'mmpretrain::_base_/datasets/imagenet_bs32.py',
     '../../_base_/schedules/imagenet_120e.py',
-    'mmpretrain::_base_/default_runtime.py',
+    '../../_base_/classification_runtime.py',
     '../../_base_/mmic.py',
 ]
+
+model = dict(head=dict(cal_acc=True))

@@ -1,7 +1,7 @@
 _base_ = [
     '../../_base_/datasets/cifar100_bs128.py',
     '../../_base_/schedules/cifar_300e.py',
-    'mmpretrain::_base_/default_runtime.py',
+    '../../_base_/classification_runtime.py',
     '../../_base_/mmic.py',
 ]
 
@@ -14,5 +14,6 @@ model = dict(
         num_classes=100,
         in_channels=1024,
         loss=dict(type='CrossEntropyLoss', loss_weight=1.0),
+        cal_acc=True,
     ),
 )
