@@ -44,12 +44,19 @@ LAYERS = (DOConv2d, PSConv2d, MaskedPSConv2d, WideConv2d, ICConv2d)
 # and the backbones of the detectors and pose estimators of the last two.
 CIFAR = ['plain20'] + [f'r{depth}-v{v}' for v in (1, 2) for depth in (20, 56, 110, 164)]
 IMAGENET = {
-    'do_conv': ['plain18', 'r18-v1', 'r34-v1']
-    + [f'r{depth}-{v}' for v in ('v1', 'v1b') for depth in (50, 101, 152)]
-    + [f'r{depth}-v2' for depth in (18, 34, 50, 101, 152)]
+    'do_conv': ['plain18']
+    + [f'r{depth}-{v}' for v in ('v1', 'v1b', 'v2') for depth in (18, 34, 50, 101, 152)]
     + ['mobilenetv1', 'mobilenetv2', 'mobilenetv3', 'x50-32x4d'],
     'psconv': ['r50', 'r101', 'x50-32x4d', 'x101-32x4d', 'se-r50', 'se-r101'],
     'ic_conv': ['mobilenetv2', 'r18', 'r50', 'r101', 'x101-32x4d'],
+}
+# Epochs of DO-Conv's networks where they are not 120.
+DO_EPOCHS = {
+    'r152-v1': 180,
+    'r152-v1b': 180,
+    'mobilenetv2': 480,
+    'mobilenetv3': 360,
+    'x50-32x4d': 200,
 }
 IC_POSE = ['r50', 'r101']
 PS_STEPS = ['r50', 'r101', 'x101-32x4d']
@@ -129,8 +136,9 @@ def test_configs_are_those_of_the_papers_tables():
         expected |= {f'psconv/cifar/{prefix}{net}_300e_cifar100.py' for prefix in ('', 'ps-')}
     for folder, prefix in (('do_conv', 'do'), ('psconv', 'ps')):
         for net in IMAGENET[folder]:
+            epochs = DO_EPOCHS.get(net, 120) if prefix == 'do' else 120
             expected |= {
-                f'{folder}/imagenet/{name}_120e_in1k.py' for name in (net, f'{prefix}-{net}')
+                f'{folder}/imagenet/{name}_{epochs}e_in1k.py' for name in (net, f'{prefix}-{net}')
             }
     expected |= {
         f'do_conv/imagenet/do-r50-v1b-{variant}_120e_in1k.py'
@@ -268,6 +276,9 @@ def test_random_initialisation_has_no_identity():
 
 # Training
 
+IMAGENET_OTHERS = [name for name in CONFIGS if 'imagenet' in name and 'do_conv' not in name]
+IMAGENET_DO = [name for name in CONFIGS if 'do_conv/imagenet' in name]
+
 
 def rates(cfg, epoch_length):
     """Learning rate of each epoch's first iteration, and of all iterations of the first two."""
@@ -334,7 +345,7 @@ def test_cifar_resnext_trains_as_xie_et_al(name):
     assert epochs == pytest.approx([0.1] * 150 + [0.01] * 75 + [0.001] * 75)
 
 
-@pytest.mark.parametrize('name', [name for name in CONFIGS if 'imagenet' in name])
+@pytest.mark.parametrize('name', IMAGENET_OTHERS)
 def test_imagenet_schedule_is_the_papers(name):
     cfg = load(name)
     step_wise = 'psconv' in name and '_100e_' in name
@@ -376,7 +387,7 @@ def test_imagenet_rate_follows_half_a_cosine_to_zero():
         ('do_conv/cifar/plain20_164e_cifar10.py', 32),
         ('do_conv/imagenet/do-r18-v2_120e_in1k.py', 64),
         ('do_conv/imagenet/mobilenetv1_120e_in1k.py', 64),
-        ('do_conv/imagenet/do-mobilenetv3_120e_in1k.py', 64),
+        ('do_conv/imagenet/do-mobilenetv3_360e_in1k.py', 64),
         ('psconv/imagenet/ps-se-r50_120e_in1k.py', 64),
         ('ic_conv/imagenet/ic-mobilenetv2-k9-supernet_100e_in1k.py', 64),
     ],

@@ -275,15 +275,31 @@ def test_schedule_is_the_papers(name):
     assert cfg.train_cfg.max_epochs == 13
 
 
-@pytest.mark.parametrize('name', [n for n in CONFIGS if n.startswith(('psconv/', 'do_conv/'))])
+@pytest.mark.parametrize('name', [name for name in CONFIGS if name.startswith('psconv/')])
 def test_schedule_is_mmdets_1x(name):
     cfg = load(name)
-    plain = load_once('do_conv/faster-rcnn_r50_fpn_1x_coco.py')
+    plain = load_once('psconv/faster-rcnn_r50_fpn_1x_coco.py')
     for key in ('optim_wrapper', 'param_scheduler', 'train_cfg', 'auto_scale_lr'):
         assert cfg[key] == plain[key]
     _, steps = cfg.param_scheduler
     assert (steps.milestones, steps.end, cfg.train_cfg.max_epochs) == ([8, 11], 12, 12)
     assert cfg.optim_wrapper.optimizer.lr / cfg.auto_scale_lr.base_batch_size == 0.00125
+
+
+@pytest.mark.parametrize('name', [name for name in CONFIGS if name.startswith('do_conv/')])
+def test_schedule_is_gluoncvs(name):
+    """What its command for Faster R-CNN with FPN sets, and the defaults of its script for COCO."""
+    cfg = load(name)
+    optimizer = cfg.optim_wrapper.optimizer
+    assert (optimizer.type, optimizer.lr, optimizer.momentum) == ('SGD', 8 * 0.00125, 0.9)
+    assert optimizer.weight_decay == 1e-4
+    assert 8 * cfg.train_dataloader.batch_size == cfg.auto_scale_lr.base_batch_size == 8
+    warm_up, steps = cfg.param_scheduler
+    assert (warm_up.type, warm_up.by_epoch, warm_up.end) == ('LinearLR', False, 1000)
+    assert warm_up.start_factor == pytest.approx(1 / 3)
+    assert (steps.milestones, steps.gamma, steps.end) == ([17, 23], 0.1, 26)
+    assert cfg.train_cfg.max_epochs == 26
+    assert (cfg.model.backbone.frozen_stages, cfg.model.backbone.norm_eval) == (1, True)
 
 
 @pytest.mark.parametrize('network', ['r50', 'ic-r50-k9'])

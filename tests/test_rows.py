@@ -145,7 +145,7 @@ CR_STAGE = 'cr-r50-stage-supernet'
 CR = 'work_dirs/cr.t5.r50'
 CR_FOUND = f'--cfg-options model.backbone.arch=None model.backbone.pattern={CR}/pattern.json'
 POSE = 'ae_ic-r50-k13_300e_coco-640x640'
-BOTH = 'configs/do_conv/faster-rcnn_do-r50_do-fpn-rpn_1x_coco.py'
+BOTH = 'configs/do_conv/faster-rcnn_do-r50_do-fpn-rpn_26e_coco.py'
 C4 = 'faster-rcnn_ic-r50-k9-supernet_c4_20e_crowdhuman'
 C4_SEARCHED = 'faster-rcnn_ic-r50-k9_c4_20e_crowdhuman'
 C4_RUN = 'work_dirs/ic.t7.faster_rcnn_c4.r50'
@@ -292,7 +292,7 @@ COMMANDS = {
         f'tools/train.py {BOTH} --work-dir work_dirs/do.t5.faster_rcnn.r50.both/train '
         '--cfg-options model.backbone.init_cfg.checkpoint='
         'work_dirs/do-r50-v1b_120e_in1k/epoch_120.pth model.backbone.init_cfg.prefix=backbone.',
-        f'tools/test.py {BOTH} work_dirs/do.t5.faster_rcnn.r50.both/train/epoch_12.pth',
+        f'tools/test.py {BOTH} work_dirs/do.t5.faster_rcnn.r50.both/train/epoch_26.pth',
     ],
 }
 

@@ -32,9 +32,17 @@ PLAIN = {
     'deeplabv3_do-r50-d8_do-heads_40k_cityscapes-512x1024': CITYSCAPES,
     'deeplabv3_do-r101-d8_do-heads_40k_voc12aug-512x512': VOC,
 }
-# The ImageNet training of each one's backbone.
-PRETRAIN = dict(zip(PLAIN, ('do-r50-v1c_120e_in1k', 'do-r101-v1c_120e_in1k')))
 SEGMENTERS = [*PLAIN, CITYSCAPES, VOC]
+# The ImageNet training of each one's backbone.
+PRETRAIN = dict(
+    zip(
+        SEGMENTERS,
+        (
+            *('do-r50-v1c_120e_in1k', 'do-r101-v1c_120e_in1k'),
+            *('r50-v1c_120e_in1k', 'r101-v1c_120e_in1k'),
+        ),
+    )
+)
 BLOCKS = {'r50': (3, 4, 6, 3), 'r101': (3, 4, 23, 3)}
 CLASSES = {'cityscapes': 19, 'voc12aug': 21}
 
@@ -235,30 +243,30 @@ def test_imagenet_training_has_the_backbone_of_the_segmenter(name):
     segmenter = build(load(name).model, device='meta')
     weights = {k: v.shape for k, v in classifier.backbone.state_dict().items()}
     assert weights == {k: v.shape for k, v in segmenter.backbone.state_dict().items()}
-    assert sum(isinstance(m, DOConv2d) for m in classifier.modules()) == 3 + sum(
-        BLOCKS[backbone_of(name)]
-    )
-    # As every other ImageNet training of DO-Conv.
-    other = load_once('../imagenet/do-r50-v1b_120e_in1k')
+    changed = sum(isinstance(m, DOConv2d) for m in classifier.modules())
+    assert changed == (3 + sum(BLOCKS[backbone_of(name)]) if name in PLAIN else 0)
+    # As ResNet-v1b, with DO-Conv or without.
+    other = load_once('../imagenet/r50-v1b_120e_in1k')
     assert {k: v for k, v in cfg.items() if k != 'model'} == {
         k: v for k, v in other.items() if k != 'model'
     }
     # Strides in place of dilations.
     firsts = [getattr(classifier.backbone, f'layer{stage}')[0].conv2 for stage in (1, 2, 3, 4)]
     assert [conv.stride[0] for conv in firsts] == [1, 2, 2, 2]
-    assert {m.dilation for m in classifier.modules() if isinstance(m, DOConv2d)} == {(1, 1)}
+    assert {m.dilation for m in classifier.modules() if isinstance(m, nn.Conv2d)} == {(1, 1)}
 
 
-def test_segmenter_starts_from_the_imagenet_training(tmp_path):
+@pytest.mark.parametrize('row', ['both', 'seg_only'])
+def test_segmenter_starts_from_the_imagenet_training(row, tmp_path):
     pytest.importorskip('mmpretrain', reason='mmpretrain is missing')
-    name = next(iter(PRETRAIN))
-    cfg = copy.deepcopy(load_once(PRETRAIN[name])).model
+    name = next(iter(PLAIN))
+    cfg = copy.deepcopy(load_once(PRETRAIN[name if row == 'both' else CITYSCAPES])).model
     cfg.backbone.update(base_channels=4, stem_channels=4)
     cfg.head.in_channels = 4 * 8 * 4
     classifier = randomise(build(cfg, 'mmpretrain'))
     checkpoint = tmp_path / 'imagenet.pth'
     torch.save(dict(state_dict=classifier.state_dict()), checkpoint)
-    step = steps_of(read_rows(), 'do.t4.deeplabv3.cityscapes.both')[1]
+    step = steps_of(read_rows(), f'do.t4.deeplabv3.cityscapes.{row}')[1]
     options = [word.split('=') for word in step.command if word.startswith('model.')]
     model = thin(name).model
     model.backbone.init_cfg = load_once(name).model.backbone.init_cfg
@@ -269,6 +277,8 @@ def test_segmenter_starts_from_the_imagenet_training(tmp_path):
     segmenter.init_weights()
     found, expected = segmenter.backbone.state_dict(), classifier.backbone.state_dict()
     assert all(torch.equal(found[key], expected[key]) for key in expected)
+    learnt = [bool(value.any()) for key, value in found.items() if key.endswith('.depthwise')]
+    assert learnt == [row == 'both'] * (3 + sum(BLOCKS['r50']))
 
 
 def test_commands_of_both_stages():
@@ -283,8 +293,6 @@ def test_commands_of_both_stages():
         f'tools/test.py {config} {folder}/iter_40000.pth',
     ]
     assert inputs_of(steps) == (['data/VOCdevkit', 'data/imagenet'], [])
-    steps = steps_of(read_rows(), 'do.t4.deeplabv3.cityscapes.seg_only')
-    assert inputs_of(steps) == (['data/cityscapes'], ['open-mmlab://resnet50_v1c'])
 
 
 # Schedule and data

@@ -265,7 +265,10 @@ def test_network_that_needs_values_is_refused_by_layer():
 
 
 PAIRS = [
-    ('do_conv/faster-rcnn_do-r50_do-fpn-rpn_1x_coco.py', 'do_conv/faster-rcnn_r50_fpn_1x_coco.py'),
+    (
+        'do_conv/faster-rcnn_do-r50_do-fpn-rpn_26e_coco.py',
+        'do_conv/faster-rcnn_r50_fpn_26e_coco.py',
+    ),
     ('psconv/faster-rcnn_ps-r50_ps-fpn_1x_coco.py', 'psconv/faster-rcnn_r50_fpn_1x_coco.py'),
     (
         'ic_conv/mask-rcnn_ic-r50-k9-supernet_fpn_13e_coco.py',

@@ -133,9 +133,9 @@ def times(cfg):
     ('name', 'epochs', 'expected'),
     [
         # 8 images in batches of 2 are 4 steps an epoch; warm-ups are half of all steps.
-        ('do_conv/faster-rcnn_r50_fpn_1x_coco.py', 1, [(0, 2), (0, 1, [1])]),
-        ('do_conv/faster-rcnn_r50_fpn_1x_coco.py', 6, [(0, 12), (0, 6, [4, 6])]),
-        ('do_conv/faster-rcnn_r50_fpn_1x_coco.py', 12, [(0, 24), (0, 12, [8, 11])]),
+        ('psconv/faster-rcnn_r50_fpn_1x_coco.py', 1, [(0, 2), (0, 1, [1])]),
+        ('psconv/faster-rcnn_r50_fpn_1x_coco.py', 6, [(0, 12), (0, 6, [4, 6])]),
+        ('psconv/faster-rcnn_r50_fpn_1x_coco.py', 12, [(0, 24), (0, 12, [8, 11])]),
         # Linear for 5 of 150 epochs, then half a cosine; all there is in one, one after the other
         # in more.
         ('cr_nas/imagenet/cr-r50_150e_in1k.py', 1, [(0, 1), (0, 1, 1)]),

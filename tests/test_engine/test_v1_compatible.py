@@ -40,7 +40,7 @@ DETECTORS = [
     'ic_conv/faster-rcnn_r50_nasfpn_13e_coco.py',
     # Their RPNs are changed by a function that builds them.
     'ic_conv/faster-rcnn_ic-r50-k9-supernet_ic-fpn-rpn_13e_coco.py',
-    'do_conv/faster-rcnn_do-r50_do-fpn-rpn_1x_coco.py',
+    'do_conv/faster-rcnn_do-r50_do-fpn-rpn_26e_coco.py',
 ]
 
 

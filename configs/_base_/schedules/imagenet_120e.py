@@ -1,5 +1,4 @@
-# PSConv on ImageNet (section 4.1): 120 epochs, cosine from 0.1 at 256 images to 0. DO-Conv trains
-# with GluonCV's recipes, of which its paper gives the 120 epochs and the decay to zero alone.
+# PSConv on ImageNet (section 4.1): 120 epochs, cosine from 0.1 at 256 images to 0.
 _base_ = 'mmpretrain::_base_/schedules/imagenet_bs256_coslr.py'
 
 param_scheduler = dict(T_max=120, end=120, convert_to_iter_based=True)

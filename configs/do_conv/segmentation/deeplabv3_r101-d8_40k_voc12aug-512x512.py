@@ -1,4 +1,5 @@
-# The plain baseline.
+# The plain baseline. GluonCV trains on COCO before and on VOC itself after, each with a rate of its
+# own (README.md); one training of MMSegmentation's stands for the three.
 _base_ = [
     '../../_base_/models/deeplabv3_r50-d8.py',
     '../../_base_/datasets/voc12_aug_512x512.py',

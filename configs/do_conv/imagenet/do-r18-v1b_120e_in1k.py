@@ -1,3 +1,3 @@
-_base_ = './mobilenetv2_120e_in1k.py'
+_base_ = './r18-v1b_120e_in1k.py'
 
 model = dict(backbone=dict(conv_cfg=dict(type='DOConv2d')))

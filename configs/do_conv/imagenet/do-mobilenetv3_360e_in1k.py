@@ -1,3 +1,3 @@
-_base_ = './r152-v1_120e_in1k.py'
+_base_ = './mobilenetv3_360e_in1k.py'
 
 model = dict(backbone=dict(conv_cfg=dict(type='DOConv2d')))

@@ -1,6 +1,6 @@
 # DO-Conv in the backbone, the FPN and the RPN: every convolution of the detector but the 1x1 ones
 # (the paper's Table 5, "Detection"; its box head has no convolution).
-_base_ = './faster-rcnn_do-r50_fpn_1x_coco.py'
+_base_ = './faster-rcnn_do-r50_fpn_26e_coco.py'
 
 model = dict(
     neck=dict(conv_cfg=dict(type='DOConv2d')),

@@ -1,9 +1,0 @@
-_base_ = [
-    'mmpretrain::_base_/models/mobilenet_v3/mobilenet_v3_large_imagenet.py',
-    'mmpretrain::_base_/datasets/imagenet_bs32.py',
-    '../../_base_/schedules/imagenet_120e.py',
-    '../../_base_/classification_runtime.py',
-    '../../_base_/mmic.py',
-]
-
-model = dict(head=dict(cal_acc=True))

@@ -1,3 +1,0 @@
-_base_ = './r50-v1_120e_in1k.py'
-
-model = dict(backbone=dict(depth=152))
