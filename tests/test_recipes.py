@@ -49,9 +49,9 @@ def recipes_of(row):
 def recipe(cfg):
     """How a config trains, in the words of ``recipes``.
 
-    ``lr`` is for ``batch`` images. ``schedule`` is ``cosine``, ``poly`` or the epochs after which
-    the rate falls. ``start`` is what the backbone starts from: ``random``, a checkpoint of this
-    chain without its epoch, or where published weights are.
+    ``lr`` is for ``batch`` images. ``schedule`` is ``cosine``, ``poly``, a factor ``an epoch`` or
+    the epochs after which the rate falls. ``start`` is what the backbone starts from: ``random``,
+    a checkpoint of this chain without its epoch, or where published weights are.
     """
     optimizer = cfg.optim_wrapper.optimizer
     schedulers = cfg.param_scheduler
@@ -65,6 +65,7 @@ def recipe(cfg):
     init = backbone.get('init_cfg') or inner.get('init_cfg') or {}
     start = init.get('checkpoint', 'random') if isinstance(init, dict) else 'random'
     kinds = {'CosineAnnealingLR': 'cosine', 'PolyLR': 'poly'}
+    kinds['ExponentialLR'] = f'{main.get("gamma")} an epoch'
     found = dict(
         optimizer=optimizer.type,
         momentum=optimizer.get('momentum'),
