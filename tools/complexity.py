@@ -116,6 +116,13 @@ def main():
                 f'{config}: the searched layers cost {share:.0%} of a DARTS-like search, which '
                 'computes each dilation by a convolution of its own (Liu et al., section 3.3)'
             )
+        if found.compositions:
+            feature, kernel = (found.compositions[kind] / 1e9 for kind in ('feature', 'kernel'))
+            console.print(
+                f'{config}: in training DO-Conv makes it {feature:.3f} G MACs an image by feature '
+                f'composition, {kernel:.3f} G by kernel composition, whose kernels are composed '
+                'once a step (Cao et al., section 3)'
+            )
         if found.not_run:
             names = ', '.join(found.not_run[:SHOWN]) + (', ...' if found.not_run[SHOWN:] else '')
             console.print(

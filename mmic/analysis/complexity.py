@@ -16,6 +16,7 @@ from mmengine.model import BaseModel
 from torch import nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
+from mmic.analysis.compositions import composition_macs
 from mmic.layers import DOConv2d
 from mmic.layers.base_conv import build_like
 from mmic.pattern import is_integer
@@ -32,11 +33,15 @@ class Complexity(NamedTuple):
         macs (Counter[str]): Multiply-accumulates of each part for one image.
         not_run (list[str]): Convolutions and linear layers that the forward pass did not call,
             so that they are missing in ``macs``.
+        compositions (Counter[str]): Multiply-accumulates of the whole network in training, one
+            image a step, where DO-Conv is computed by ``feature`` and by ``kernel`` composition;
+            ``macs`` has it folded. Empty without DO-Conv.
     """
 
     parameters: Counter
     macs: Counter
     not_run: List[str]
+    compositions: Counter
 
     @property
     def total_parameters(self):
@@ -97,15 +102,19 @@ def count_complexity(model, shape, proposals=2000, detections=100):
     check_numbers(shape, proposals, detections)
     model = copy.deepcopy(model).to('meta')
     model.eval()
-    parameters, macs, entered = Counter(), Counter(), ['']
+    parameters, macs, added, entered = Counter(), Counter(), Counter(), ['']
     for name, parameter in model.named_parameters():
         parameters[part_of(name)] += parameter.numel()
     not_run = {name for name, module in model.named_modules() if isinstance(module, COUNTED)}
 
     def watch(name, module):
         def count(layer, inputs, output):
-            macs[part_of(name)] += layer_macs(layer, inputs[0], output)
+            folded = layer_macs(layer, inputs[0], output)
+            macs[part_of(name)] += folded
             not_run.discard(name)
+            if isinstance(layer, DOConv2d):
+                for kind, cost in composition_macs(layer, output).items():
+                    added[kind] += cost - folded
 
         module.register_forward_pre_hook(lambda *_: entered.append(name))
         if isinstance(module, COUNTED):
@@ -126,7 +135,9 @@ def count_complexity(model, shape, proposals=2000, detections=100):
             f'values; the last layer it entered is {entered[-1]!r}. '
             f'{type(error).__name__}: {error}'
         ) from error
-    return Complexity(parameters, macs, sorted(not_run))
+    total = sum(macs.values())
+    compositions = Counter({kind: total + cost for kind, cost in added.items()})
+    return Complexity(parameters, macs, sorted(not_run), compositions)
 
 
 def check_numbers(shape, proposals=2000, detections=100):

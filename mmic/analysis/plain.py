@@ -62,11 +62,12 @@ def plain_items(cfg, dropped=()):
 
 def plain_class(cfg, target):
     """``plain_config`` where ``type`` is a class of mmic's."""
+    # The classes of one module put a method into a host's class; mmic's other models are themselves
+    # plain, networks that the hosts lack.
+    if not any(base.__module__ == 'mmic.models.backbones' for base in target.__mro__):
+        return plain_items(cfg)
     host = next(base for base in target.__mro__ if not base.__module__.startswith('mmic.'))
     package = host.__module__.partition('.')[0]
-    # Not every model of mmic's changes one of a host's.
-    if package in ('torch', 'mmengine'):
-        return plain_items(cfg)
     bases = target.__mro__[: target.__mro__.index(host)]
     added = set().union(*(parameters_of(b.__init__) for b in bases if '__init__' in vars(b)))
     defaults = {}

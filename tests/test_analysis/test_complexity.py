@@ -274,6 +274,12 @@ PAIRS = [
         'ic_conv/mask-rcnn_ic-r50-k9-supernet_fpn_13e_coco.py',
         'ic_conv/mask-rcnn_r50_fpn_13e_coco.py',
     ),
+    # Networks of mmic's own, plain ones: ResNet-v2, Plain, MobileNetV1, CIFAR's, R-FCN.
+    ('do_conv/imagenet/do-r50-v2_120e_in1k.py', 'do_conv/imagenet/r50-v2_120e_in1k.py'),
+    ('do_conv/imagenet/do-plain18_120e_in1k.py', 'do_conv/imagenet/plain18_120e_in1k.py'),
+    ('do_conv/imagenet/do-mobilenetv1_120e_in1k.py', 'do_conv/imagenet/mobilenetv1_120e_in1k.py'),
+    ('do_conv/cifar/do-r20-v2_164e_cifar10.py', 'do_conv/cifar/r20-v2_164e_cifar10.py'),
+    ('ic_conv/rfcn_r50_18e_voc0712.py', 'ic_conv/rfcn_r50_18e_voc0712.py'),
 ]
 
 
@@ -333,7 +339,7 @@ def test_plain_config_asks_the_backbone_for_what_its_name_told(monkeypatch):
     class NamedResNet(mmdet.ResNet):
         """Has a depth and a width by its name, and an argument of the host's name of its own."""
 
-        __module__ = 'mmic.models'
+        __module__ = 'mmic.models.backbones'
 
         def __init__(self, *args, name, strides=None, **kwargs):
             super().__init__(int(name[1:]), *args, base_channels=16, **kwargs)
@@ -388,6 +394,56 @@ def test_supernet_of_the_paper_costs_56_percent_of_a_darts_like_search():
     expected = (32 * 81 + 16 * 81 + 32 * 81) / (32 * 144 + 16 * 144 + 32 * 100)
     assert darts_share(network) == pytest.approx(expected)
     assert darts_share(nn.Conv2d(4, 8, 3)) is None
+
+
+@pytest.mark.parametrize('stride', [1, 2])
+@pytest.mark.parametrize(('groups', 'd_mul'), [(1, 9), (1, 12), (2, 12), (4, 9)])
+def test_do_conv_costs_what_its_two_compositions_cost(stride, groups, d_mul):
+    """Feature composition is a depthwise and a 1x1 convolution, counted as such."""
+    layer = DOConv2d(4, 8, 3, stride, 1, groups=groups, d_mul=d_mul)
+    features = nn.Sequential(
+        nn.Conv2d(4, 4 * d_mul, 3, stride, 1, groups=4), nn.Conv2d(4 * d_mul, 8, 1, groups=groups)
+    )
+    stem, last = nn.Conv2d(3, 4, 1), nn.Conv2d(8, 5, 1)
+    found = count_complexity(nn.Sequential(stem, layer, last), (9, 7))
+    separate = count_complexity(nn.Sequential(stem, features, last), (9, 7)).total_macs
+    # Of each kernel of W', 9 taps are sums of d_mul products.
+    kernels = sum(9 * d_mul for _ in range(8) for _ in range(4 // groups))
+    assert found.compositions == dict(feature=separate, kernel=found.total_macs + kernels)
+    plain = nn.Sequential(stem, nn.Conv2d(4, 8, 3, stride, 1, groups=groups), last)
+    assert found.total_macs == count_complexity(plain, (9, 7)).total_macs
+    assert count_complexity(plain, (9, 7)).compositions == {}
+
+
+def test_kernels_are_composed_once_for_all_images_and_at_every_call():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = DOConv2d(3, 3, 3, padding=1)
+
+        def forward(self, x):
+            return self.conv(self.conv(torch.cat([x, x, x])))
+
+    found = count_complexity(Twice(), (5, 4))
+    assert found.total_macs == 2 * 3 * 81 * 20
+    assert found.compositions == dict(
+        feature=2 * 3 * (81 * 3 * 20 + 81 * 20), kernel=2 * (81 * 9 + 3 * 81 * 20)
+    )
+
+
+def test_tool_prints_both_compositions_of_do_conv(tmp_path):
+    path = write_detector_config(
+        tmp_path / 'do.py', tmp_path, type='mmdet.ResNet', conv_cfg=dict(type='DOConv2d')
+    )
+    done = call_tool('complexity.py', path, '--shape', 64, 64)
+    assert done.code == 0, done.text
+    text = ' '.join(done.text.split())
+    found = re.search(
+        r'makes it ([\d.]+) G MACs an image by feature .*, ([\d.]+) G by kernel', text
+    )
+    total = float(table_of(done.text)['total'][1])
+    assert float(found[1]) > total
+    assert float(found[2]) > total
 
 
 def test_tool_takes_several_configs_and_options(tmp_path, supernet_config):
