@@ -33,6 +33,8 @@ NETWORKS = [
 ]
 SEARCHED = [name for name in NETWORKS if name in DETECTORS]
 PLAIN = [name for name in DETECTORS if name not in SEARCHED + SUPERNETS]
+# Networks that were found, and plain ones; supernets have another recipe.
+TRAINED = [name for name in CLASSIFIERS if name not in SUPERNETS]
 TOY = ['r18-4stages', 'cr-r18-stage-supernet', 'cr-r18-operation-supernet', 'cr-r18']
 TOY = [f'../toy/faster-rcnn_{name}_fpn_toy.py' for name in TOY]
 
@@ -123,7 +125,8 @@ def test_configs_are_those_of_the_papers_tables():
     assert named(r'faster-rcnn_cr-r\d+_fpn_25e_coco.py') == large  # Table 7
     assert named(r'cascade-mask-rcnn_cr-[^_]+_fpn_20e_coco.py') == {'r101'}  # Table 8
     assert named(r'faster-rcnn_cr-[^_]+_nasfpn_13e_coco.py') == {'r50'}  # Table 9
-    assert (len(PLAIN), len(SEARCHED), len(SUPERNETS), len(CLASSIFIERS)) == (15, 19, 16, 18)
+    assert (len(PLAIN), len(SEARCHED), len(SUPERNETS), len(CLASSIFIERS)) == (15, 19, 16, 24)
+    assert {network_of(name) for name in TRAINED if not re.search('/s?cr-', name)} == every
 
 
 @pytest.mark.parametrize('name', NETWORKS)
@@ -176,7 +179,29 @@ def test_schedule_is_the_papers(name):
     assert tuple(scale) == ((1000, 600) if 'voc' in name else (1333, 800))
 
 
-@pytest.mark.parametrize('name', CLASSIFIERS)
+@pytest.mark.parametrize('name', TRAINED)
+def test_imagenet_schedule_is_the_common_one_in_steps(name):
+    cfg = load(name)
+    optimizer = cfg.optim_wrapper.optimizer
+    assert (optimizer.type, optimizer.lr, optimizer.momentum) == ('SGD', 0.1, 0.9)
+    assert optimizer.weight_decay == 1e-4
+    assert cfg.train_dataloader.batch_size * 8 == cfg.auto_scale_lr.base_batch_size == 256
+    steps = cfg.param_scheduler
+    assert (steps.type, steps.milestones, steps.gamma) == ('MultiStepLR', [30, 60, 90], 0.1)
+    assert (cfg.train_cfg.max_epochs, cfg.model.head.num_classes) == (100, 1000)
+
+
+@pytest.mark.parametrize('name', [name for name in TRAINED if re.search('/s?cr-', name)])
+def test_found_network_is_trained_on_imagenet_as_the_plain_one(name):
+    ours, plain = load(name).to_dict(), load(re.sub('/s?cr-', '/', name)).to_dict()
+    backbone, expected = ours['model'].pop('backbone'), plain['model'].pop('backbone')
+    assert ours == plain
+    assert backbone.pop('type') == f'CR{expected.pop("type").partition(".")[2]}'
+    assert backbone.pop('arch').startswith('SCR-' if '/scr-' in name else 'CR-')
+    assert backbone == expected
+
+
+@pytest.mark.parametrize('name', [name for name in CLASSIFIERS if name in SUPERNETS])
 def test_imagenet_schedule_is_that_of_the_supernets(name):
     cfg = load(name)
     optimizer = cfg.optim_wrapper.optimizer
@@ -212,8 +237,9 @@ def test_norms_are_synchronised(name):
 def test_start_is_what_the_imagenet_config_of_the_same_network_trains(name):
     init = load(name).model.backbone.init_cfg
     assert (init.type, init.prefix) == ('Pretrained', 'backbone.')
-    trained = re.fullmatch(r'work_dirs/([\w-]+)/epoch_150.pth', init.checkpoint)[1]
-    assert trained == f'{name.split("_")[1]}_150e_in1k'
+    epochs = 150 if name in SUPERNETS else 100
+    trained = f'{name.split("_")[1]}_{epochs}e_in1k'
+    assert init.checkpoint == f'work_dirs/{trained}/epoch_{epochs}.pth'
     mine, start = facts(name), facts(f'imagenet/{trained}.py')
     assert mine.backbone == start.backbone
     assert (mine.stage_blocks, mine.dilations) == (start.stage_blocks, start.dilations)
@@ -229,6 +255,12 @@ def test_plain_network_starts_from_weights_of_its_own_kind(name):
         'm': 'open-mmlab://mmdet/mobilenet_v2',
     }
     assert load(name).model.backbone.init_cfg.checkpoint == expected[network[0]]
+
+
+@pytest.mark.parametrize('name', PLAIN)
+def test_plain_network_of_a_chain_is_trained_on_imagenet_too(name):
+    trained = f'imagenet/{network_of(name)}_100e_in1k.py'
+    assert facts(name).backbone == facts(trained).backbone
 
 
 @pytest.mark.parametrize('name', SUPERNETS)

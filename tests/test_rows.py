@@ -117,7 +117,7 @@ def start(checkpoint, *parts):
         f'model.{part}.init_cfg.checkpoint={checkpoint} model.{part}.init_cfg.prefix=backbone.'
         for part in ('backbone', *parts)
     ]
-    return f'--cfg-options {" ".join(options)}'
+    return f'--cfg-options {" ".join(options)} model.backbone.frozen_stages=1'
 
 
 SUPERNET_START = 'work_dirs/ic-r50-k9-supernet_100e_in1k/epoch_100.pth'
@@ -165,10 +165,13 @@ COMMANDS = {
         f'{start(f"{IC_RUN}/pretrain/epoch_100.pth")}',
         f'tools/test.py {IC}_fpn_13e_coco.py {IC_RUN}/train/epoch_13.pth',
     ],
-    # Other methods have a config of this name.
+    # Trained on ImageNet as the searched one. Other methods have configs of these names.
     'ic.t3.faster_rcnn.r50.base': [
+        'tools/train.py configs/ic_conv/imagenet/r50_100e_in1k.py '
+        '--work-dir work_dirs/ic_conv/imagenet/r50_100e_in1k',
         'tools/train.py configs/ic_conv/faster-rcnn_r50_fpn_13e_coco.py '
-        '--work-dir work_dirs/ic.t3.faster_rcnn.r50.base/train',
+        '--work-dir work_dirs/ic.t3.faster_rcnn.r50.base/train '
+        + start('work_dirs/ic_conv/imagenet/r50_100e_in1k/epoch_100.pth'),
         'tools/test.py configs/ic_conv/faster-rcnn_r50_fpn_13e_coco.py '
         'work_dirs/ic.t3.faster_rcnn.r50.base/train/epoch_13.pth',
     ],
@@ -266,7 +269,7 @@ COMMANDS = {
         f'--cfg-options model.backbone.pattern={G4}/pattern.json',
     ],
     'cr.t1.r50': [
-        'tools/train.py configs/cr_nas/imagenet/cr-r50_150e_in1k.py',
+        'tools/train.py configs/cr_nas/imagenet/cr-r50_100e_in1k.py',
         'tools/train.py configs/cr_nas/faster-rcnn_cr-r50_fpn_13e_coco.py',
         'tools/test.py configs/cr_nas/faster-rcnn_cr-r50_fpn_13e_coco.py '
         'work_dirs/faster-rcnn_cr-r50_fpn_13e_coco/epoch_13.pth',
@@ -279,11 +282,11 @@ COMMANDS = {
         f'tools/train.py configs/cr_nas/faster-rcnn_{CR_STAGE}_fpn_25e_coco.py',
         f'tools/cr_search.py stage configs/cr_nas/faster-rcnn_{CR_STAGE}_fpn_25e_coco.py '
         f'work_dirs/faster-rcnn_{CR_STAGE}_fpn_25e_coco/epoch_25.pth --out {CR}/pattern.json',
-        'tools/train.py configs/cr_nas/imagenet/scr-r50_150e_in1k.py '
+        'tools/train.py configs/cr_nas/imagenet/scr-r50_100e_in1k.py '
         f'--work-dir {CR}/pretrain {CR_FOUND}',
         'tools/train.py configs/cr_nas/faster-rcnn_scr-r50_fpn_13e_coco.py '
         f'--work-dir {CR}/train {CR_FOUND} '
-        f'model.backbone.init_cfg.checkpoint={CR}/pretrain/epoch_150.pth',
+        f'model.backbone.init_cfg.checkpoint={CR}/pretrain/epoch_100.pth',
         'tools/test.py configs/cr_nas/faster-rcnn_scr-r50_fpn_13e_coco.py '
         f'{CR}/train/epoch_13.pth {CR_FOUND}',
     ],
@@ -467,7 +470,7 @@ def test_from_plain_leaves_the_imagenet_trainings_out(rows):
         f'tools/test.py configs/ic_conv/{RFCN}.py work_dirs/{RFCN}/epoch_18.pth',
     ]
     # Its networks have blocks in other stages than a plain one.
-    with pytest.raises(ValueError, match=r'cr-r50_150e_in1k.*leave --from-plain out'):
+    with pytest.raises(ValueError, match=r'cr-r50_100e_in1k.*leave --from-plain out'):
         steps_of(rows, 'cr.t1.r50', from_plain=True)
 
 
@@ -584,11 +587,14 @@ def test_show_prints_the_chain():
     assert lines == [command.split() for command in COMMANDS['ic.t3.faster_rcnn.r50']]
     for part in ('box_AP 38.9', 'ic.t9.faster_rcnn.base: box_AP 36.4', 'data/coco'):
         assert part in done.text
-    note = "starts from the plain network's ImageNet weights"
+    note = "starts from the plain network's published ImageNet weights"
     assert note not in done.text
     assert note in call_tool('reproduce.py', 'show', 'ic.t9.faster_rcnn.r50', '--from-plain').text
+    # The plain network's own training on ImageNet is left out too.
     plain = call_tool('reproduce.py', 'show', 'ic.t9.faster_rcnn.base', '--from-plain')
-    assert note not in plain.text
+    assert note in plain.text
+    nats = call_tool('reproduce.py', 'show', 'nats.t2.base', '--from-plain')
+    assert note not in nats.text
 
 
 def test_show_prints_options():

@@ -22,8 +22,8 @@ from mmic.engine.toy_rows import TOY_CHAINS, toy_folder
 from mmic.files import check_new, write_file
 
 PLAIN_START = (
-    "starts from the plain network's ImageNet weights; the paper trains the method's network on "
-    'ImageNet'
+    "starts from the plain network's published ImageNet weights; without --from-plain the network "
+    'is trained on ImageNet as it is'
 )
 WRITERS = {'.md': report_markdown, '.html': report_html}
 

@@ -5,9 +5,9 @@ model = dict(
     backbone=dict(
         type='CRMobileNetV2',
         arch='CR-MobileNetV2',
-        # What configs/cr_nas/imagenet/cr-mobilenetv2_150e_in1k.py trains: no plain network's fits.
+        # What configs/cr_nas/imagenet/cr-mobilenetv2_100e_in1k.py trains: no plain network's fits.
         init_cfg=dict(
-            checkpoint='work_dirs/cr-mobilenetv2_150e_in1k/epoch_150.pth', prefix='backbone.'
+            checkpoint='work_dirs/cr-mobilenetv2_100e_in1k/epoch_100.pth', prefix='backbone.'
         ),
     )
 )

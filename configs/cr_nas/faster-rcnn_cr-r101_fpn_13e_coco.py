@@ -5,7 +5,7 @@ model = dict(
     backbone=dict(
         type='CRResNet',
         arch='CR-ResNet101',
-        # What configs/cr_nas/imagenet/cr-r101_150e_in1k.py trains: no plain network's fits.
-        init_cfg=dict(checkpoint='work_dirs/cr-r101_150e_in1k/epoch_150.pth', prefix='backbone.'),
+        # What configs/cr_nas/imagenet/cr-r101_100e_in1k.py trains: no plain network's fits.
+        init_cfg=dict(checkpoint='work_dirs/cr-r101_100e_in1k/epoch_100.pth', prefix='backbone.'),
     )
 )

@@ -5,9 +5,9 @@ model = dict(
     backbone=dict(
         type='CRResNeXt',
         arch='SCR-ResNeXt50-32x4d',
-        # What configs/cr_nas/imagenet/scr-x50-32x4d_150e_in1k.py trains: no plain network's fits.
+        # What configs/cr_nas/imagenet/scr-x50-32x4d_100e_in1k.py trains: no plain network's fits.
         init_cfg=dict(
-            checkpoint='work_dirs/scr-x50-32x4d_150e_in1k/epoch_150.pth', prefix='backbone.'
+            checkpoint='work_dirs/scr-x50-32x4d_100e_in1k/epoch_100.pth', prefix='backbone.'
         ),
     )
 )

@@ -6,13 +6,14 @@ _base_ = [
     'mmdet::_base_/default_runtime.py',
 ]
 
-# As on COCO: a network of torch's kind, whose stem alone is frozen.
+# As on COCO: a network of torch's kind, whose stem alone is frozen and no norm of which starts at
+# zero.
 weights = dict(type='Pretrained', checkpoint='torchvision://resnet50')
 model = dict(
     data_preprocessor=dict(
         mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], bgr_to_rgb=True
     ),
-    backbone=dict(style='pytorch', frozen_stages=0, init_cfg=weights),
+    backbone=dict(style='pytorch', frozen_stages=0, zero_init_residual=False, init_cfg=weights),
     roi_head=dict(
         shared_head=dict(style='pytorch', init_cfg=weights), bbox_head=dict(num_classes=1)
     ),

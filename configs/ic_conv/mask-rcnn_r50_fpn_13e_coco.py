@@ -7,6 +7,7 @@ _base_ = [
 ]
 
 # The stem alone is frozen, here and in the configs below that inherit this one: layer1 has to
-# train under its new kernels or dilations, and all three networks have to train alike. Set 1,
-# mmdet's default, for backbones that were trained on ImageNet as they are (the paper's way).
-model = dict(backbone=dict(frozen_stages=0))
+# train under its new kernels or dilations, and all three networks have to train alike. The chains,
+# whose backbones are trained on ImageNet as they are, set mmdet's default, 1. No norm starts at
+# zero: the paper trains without any trick.
+model = dict(backbone=dict(frozen_stages=0, zero_init_residual=False))

@@ -10,7 +10,8 @@ _base_ = [
 lr_per_image = 0.00125
 
 # The stem alone is frozen, here and in the config below that inherits this one: layer1 has to
-# train under its new dilations, and both networks have to train alike. Set 1, mmdet's default,
-# for backbones that were trained on ImageNet as they are (the paper's way).
-model = dict(backbone=dict(frozen_stages=0))
+# train under its new dilations, and both networks have to train alike. The chains, whose backbones
+# are trained on ImageNet as they are, set mmdet's default, 1. No norm starts at zero: the paper
+# trains without any trick.
+model = dict(backbone=dict(frozen_stages=0, zero_init_residual=False))
 optim_wrapper = dict(optimizer=dict(lr=16 * lr_per_image))

@@ -7,5 +7,6 @@ _base_ = [
     '../_base_/mmic.py',
 ]
 
-# The stem alone is frozen, here and in the configs below that inherit this one, as on COCO.
-model = dict(backbone=dict(frozen_stages=0))
+# The stem alone is frozen and no norm starts at zero, here and in the configs below that inherit this
+# one, as on COCO.
+model = dict(backbone=dict(frozen_stages=0, zero_init_residual=False))

@@ -1,7 +1,7 @@
 # The plain baseline, in the schedule of the paper.
 _base_ = [
     'mmdet::_base_/models/cascade-rcnn_r50_fpn.py',
-    'mmdet::_base_/datasets/coco_detection.py',
+    '../_base_/datasets/coco_detection_1200x800.py',
     '../_base_/schedules/schedule_13e.py',
     'mmdet::_base_/default_runtime.py',
 ]

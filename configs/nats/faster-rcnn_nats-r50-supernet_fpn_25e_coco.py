@@ -2,7 +2,7 @@
 # 16 groups of output channels. The splits are made by `tools/coco_split.py nats`.
 _base_ = [
     'mmdet::_base_/models/faster-rcnn_r50_fpn.py',
-    'mmdet::_base_/datasets/coco_detection.py',
+    '../_base_/datasets/coco_detection_1200x800.py',
     '../_base_/schedules/nats_search_25e.py',
     'mmdet::_base_/default_runtime.py',
     '../_base_/mmic.py',

@@ -200,11 +200,15 @@ def _first_of_supernet(rows, row):
 def _train(row, part, config, options):
     """The step of a training and its last checkpoint.
 
-    Changed configs, and those whose name another method's config has too, get the row's folder.
+    Changed configs get the row's folder. Those whose name another method's config has too get
+    one by their path, which all rows with the same training share.
     """
-    namesakes = list((ROOT / 'configs').rglob(Path(config).name))
-    own = options or len(namesakes) > 1
-    folder = f'work_dirs/{row.id}/{part}' if own else default_work_dir(config)
+    folder = default_work_dir(config)
+    if options:
+        folder = f'work_dirs/{row.id}/{part}'
+    elif len(list((ROOT / 'configs').rglob(Path(config).name))) > 1:
+        folder = f'work_dirs/{Path(config).with_suffix("").as_posix()}'
+    own = folder != default_work_dir(config)
     changes = [*(('--work-dir', folder) if own else ()), *_cfg_options(options)]
     names = {'train': 'train', 'supernet': 'train the supernet'}
     names.update(pretrain='train on ImageNet', supernet_pretrain='train the supernet on ImageNet')
@@ -277,12 +281,20 @@ def _pattern_options(config, patterns):
     return options
 
 
-def _start_options(config, checkpoint):
-    """Options that start a detector's parts from a classifier's checkpoint."""
+def _start_options(config: str, checkpoint: str) -> List[str]:
+    """Options that start a detector's parts from a classifier's checkpoint.
+
+    ``frozen_stages=0`` in a config lets layer1 adapt to new kernels or dilations under the plain
+    network's weights. A network that was trained on ImageNet as it is needs that no more: then
+    layer1 is frozen too, as MMDetection does.
+    """
     wanted = {'checkpoint': checkpoint, 'prefix': 'backbone.'}
-    return [
+    options = [
         f'model.{place}.init_cfg.{name}={value}'
         for place, given in _starts(config)
         for name, value in wanted.items()
         if given.get(name) != value
     ]
+    if load_config(config).model.backbone.get('frozen_stages') == 0:
+        options.append('model.backbone.frozen_stages=1')
+    return options

@@ -1,6 +1,9 @@
 """What every convolution of mmic shares with the plain convolution it stands for."""
 
+import copy
+
 import torch
+from torch import nn
 
 
 def base_padding(kernel_size, padding):
@@ -75,6 +78,28 @@ def build_like(layer_class, conv, **options):
         conv.weight.dtype,
         **options,
     )
+
+
+def undilated(conv: nn.Conv2d) -> nn.Conv2d:
+    """Return a convolution of dilation 1 with the parameters and the output size of a dilated one.
+
+    Args:
+        conv (nn.Conv2d): Odd kernel. Its parameters are shared, not copied.
+
+    Raises:
+        ValueError: Its padding is smaller than what the dilation adds to the kernel on a side.
+    """
+    base = copy.copy(conv)
+    base.dilation = (1, 1)
+    if not isinstance(conv.padding, str):
+        sides = zip(conv.padding, conv.dilation, conv.kernel_size)
+        base.padding = tuple(pad - (rate - 1) * (size - 1) // 2 for pad, rate, size in sides)
+    if conv.padding == 'valid' or (conv.padding != 'same' and min(base.padding) < 0):
+        raise ValueError(
+            f'dilations multiply those of a convolution whose padding covers them, got '
+            f'dilation={conv.dilation} with padding={conv.padding!r}.'
+        )
+    return base
 
 
 @torch.no_grad()

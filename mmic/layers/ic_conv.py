@@ -8,7 +8,7 @@ multiply-adds equal the plain convolution's.
 
 from torch import nn
 
-from mmic.layers.base_conv import build_like, check_base_conv, copy_parameters
+from mmic.layers.base_conv import build_like, check_base_conv, copy_parameters, undilated
 from mmic.layers.branches import direct_applies, plan_by_output, planned_conv2d, register_plan
 from mmic.layers.kernels import classes_by_output, kernel_conv2d, kernels_apply, register_table
 from mmic.layers.saved_dilations import check_saved_dilations, forgive_missing_dilations
@@ -40,6 +40,9 @@ class ICConv2d(nn.Conv2d):
     Shape:
         Input (N, C_in, H, W), output (N, C_out, H', W') as of ``nn.Conv2d``.
     """
+
+    # Of the convolution that the layer was built for, by which ``dilations`` are multiplied.
+    base_dilation = (1, 1)
 
     def __init__(
         self,
@@ -83,10 +86,22 @@ class ICConv2d(nn.Conv2d):
         """Build the layer for a plain convolution, with its weights.
 
         Args:
-            conv (nn.Conv2d): Odd square kernel, dilation 1.
+            conv (nn.Conv2d): Odd square kernel. Its own dilation multiplies ``dilations``: a stage
+                whose stride was removed has it in place of the stride, so that a kernel covers
+                what it covered where the dilations were found.
             dilations (Tensor | Sequence): ``(d_h, d_w)`` of each output channel, (C_out, 2).
+
+        Raises:
+            PatternError, ValueError: See the class.
         """
-        return copy_parameters(conv, build_like(cls, conv, dilations=dilations))
+        if conv.dilation == (1, 1):
+            return copy_parameters(conv, build_like(cls, conv, dilations=dilations))
+        check_base_conv(conv.kernel_size)
+        dilations = check_dilations(dilations)
+        dilations = dilations * dilations.new_tensor(conv.dilation)
+        layer = build_like(cls, undilated(conv), dilations=dilations)
+        layer.base_dilation = conv.dilation
+        return copy_parameters(conv, layer)
 
     def forward(self, x):
         return self._conv_forward(x, self.weight, self.bias)

@@ -11,6 +11,8 @@ from mmic.pattern import PatternError
 def check_saved_dilations(layer, state_dict, prefix):
     """Raise if a checkpoint was trained with other dilations than the layer was built with.
 
+    A layer in a stage without its stride takes the weights that were trained with the stride:
+    ``base_dilation`` times the checkpoint's dilations are its own then, and are put in their place.
     Raised here, since mmengine's loader only logs the errors of a non-strict load.
 
     Raises:
@@ -22,6 +24,10 @@ def check_saved_dilations(layer, state_dict, prefix):
         return
     saved = saved.to(built.device)
     if saved.shape == built.shape and torch.equal(saved, built):
+        return
+    base = getattr(layer, 'base_dilation', (1, 1))
+    if base != (1, 1) and torch.equal(saved * saved.new_tensor(base), built):
+        state_dict[f'{prefix}dilations'] = built
         return
     told = f'{len(saved)} channels in the checkpoint, {len(built)} here'
     if saved.shape == built.shape:

@@ -39,8 +39,8 @@ class InceptionMixin:
         *args, **kwargs: Of the mmdet class.
 
     Raises:
-        ValueError: Both or neither of ``d_max`` and ``pattern`` are given, or a 3x3
-            convolution has a dilation already.
+        ValueError: Both or neither of ``d_max`` and ``pattern`` are given, or a 3x3 convolution
+            of the supernet has a dilation already.
         PatternError: The pattern is broken or is another network's.
     """
 

@@ -34,6 +34,9 @@ def to_supernet(model, d_max, select=None, embed=False):
 def to_searched(model, pattern, select=None, part=None):
     """Give the searched convolutions the dilations of a pattern, in place; weights are kept.
 
+    A convolution's own dilation, in place of a stride that its stage had in the search, multiplies
+    the pattern's.
+
     Args:
         model (nn.Module): Any network.
         pattern (str | Path | DilationPattern): A pattern file, or a published one. Where the
@@ -54,7 +57,8 @@ def to_searched(model, pattern, select=None, part=None):
     rule = select if callable(select) else selector(select)
     if not isinstance(pattern, DilationPattern):
         if is_published(pattern):
-            pattern = DilationPattern.from_published(pattern, searched_convs(model, rule))
+            convs = searched_convs(model, rule, dilated=True)
+            pattern = DilationPattern.from_published(pattern, convs)
         else:
             pattern = DilationPattern.load(pattern)
     if part is not None:
@@ -69,7 +73,7 @@ def to_searched(model, pattern, select=None, part=None):
             if _file_name(name, prefix) in pattern.layers
         }
     else:
-        convs = searched_convs(model, rule)
+        convs = searched_convs(model, rule, dilated=True)
     pattern.check({_file_name(name, prefix): conv for name, conv in convs.items()})
 
     def replace(name, conv):

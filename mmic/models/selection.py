@@ -38,8 +38,14 @@ def selector(select=None):
     return rule
 
 
-def searched_convs(model, rule):
+def searched_convs(model, rule, dilated=False):
     """The convolutions to search, by name, each once under its first name, checked.
+
+    Args:
+        model (nn.Module): Any network.
+        rule (Callable[[str, nn.Conv2d], bool]): Which to take.
+        dilated (bool): Whether one may have a dilation of its own, which a search cannot count
+            from and a pattern is multiplied by. Defaults to False.
 
     Returns:
         dict[str, nn.Conv2d]: In network order.
@@ -51,7 +57,8 @@ def searched_convs(model, rule):
     for name, conv in named_convs(model):
         known = first.setdefault(id(conv), name)
         if rule(name, conv) and known not in convs:
-            check_base_conv(conv.kernel_size, conv.dilation, conv.padding_mode, known)
+            rate = 1 if dilated else conv.dilation
+            check_base_conv(conv.kernel_size, rate, conv.padding_mode, known)
             convs[known] = conv
     if not convs:
         raise ValueError('The choice of layers matches no convolution larger than 1x1.')

@@ -239,3 +239,41 @@ def test_impossible_dilations_are_refused(dilations, message):
 def test_base_convolutions_without_a_choice_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         ICConv2d(4, 4, **arguments, dilations=torch.ones(4, 2).long())
+
+
+# A convolution that has a dilation of its own
+
+
+def test_dilations_multiply_those_of_the_convolution():
+    """A stage without its stride computes, where the stride would have looked, what it did."""
+    torch.manual_seed(0)
+    found = torch.randint(1, 4, (6, 2))
+    strided = nn.Conv2d(4, 6, 3, padding=1).double()
+    dilated = nn.Conv2d(4, 6, 3, padding=2, dilation=2).double()
+    dilated.load_state_dict(strided.state_dict())
+    layer = ICConv2d.from_conv(dilated, found)
+    assert layer.dilations.tolist() == [[2 * h, 2 * w] for h, w in found.tolist()]
+    assert (layer.padding, layer.dilation) == ((1, 1), (1, 1))
+    # Its input at half the resolution is every second row and column.
+    x = torch.randn(2, 4, 16, 20).double()
+    expected = ICConv2d.from_conv(strided, found)(x[:, :, ::2, ::2])
+    torch.testing.assert_close(layer(x)[:, :, ::2, ::2], expected)
+    assert layer(x).shape == dilated(x).shape
+
+
+@pytest.mark.parametrize('given', ['its own', 'undilated'])
+def test_weights_trained_with_the_stride_are_loaded(given):
+    found = torch.tensor([[1, 2], [3, 1], [2, 2]])
+    layer = ICConv2d.from_conv(nn.Conv2d(2, 3, 3, padding=2, dilation=2), found)
+    source = ICConv2d.from_conv(nn.Conv2d(2, 3, 3, padding=1), found * (1 + (given == 'its own')))
+    layer.load_state_dict(source.state_dict())
+    assert torch.equal(layer.weight, source.weight)
+    assert layer.dilations.tolist() == [[2, 4], [6, 2], [4, 4]]
+    other = ICConv2d.from_conv(nn.Conv2d(2, 3, 3, padding=1), [[1, 2], [3, 1], [2, 1]])
+    with pytest.raises(PatternError, match='another dilation pattern'):
+        layer.load_state_dict(other.state_dict())
+
+
+def test_padding_that_does_not_cover_the_dilation_is_refused():
+    with pytest.raises(ValueError, match=r'dilation=\(2, 2\) with padding=\(0, 0\)'):
+        ICConv2d.from_conv(nn.Conv2d(2, 3, 3, dilation=2), [[1, 1]] * 3)

@@ -8,3 +8,8 @@ years = [
     for year in _base_.train_dataloader.dataset.dataset.datasets
 ]
 train_dataloader = dict(dataset=dict(times=1, dataset=dict(datasets=years)))
+
+# The metric of the 2007 challenge, on whose images the networks are tested: the mean of the precision
+# at 11 values of recall. The papers name none.
+val_evaluator = dict(metric='mAP', eval_mode='11points')
+test_evaluator = dict(metric='mAP', eval_mode='11points')

@@ -8,5 +8,6 @@ _base_ = [
     '../../_base_/mmic.py',
 ]
 
-model = dict(head=dict(cal_acc=True))
+# MMPretrain's default, to start the last norm of each block at zero, is not in the paper.
+model = dict(backbone=dict(zero_init_residual=False), head=dict(cal_acc=True))
 default_hooks = dict(checkpoint=dict(max_keep_ckpts=3))

@@ -6,6 +6,8 @@ _base_ = [
     '../../_base_/mmic.py',
 ]
 
-model = dict(head=dict(cal_acc=True))
+# MMPretrain's default, to start the last norm of each block at zero, is not in the paper.
+model = dict(backbone=dict(zero_init_residual=False), head=dict(cal_acc=True))
+
 # The paper reports the best epoch.
 default_hooks = dict(checkpoint=dict(save_best='accuracy/top1', max_keep_ckpts=3))

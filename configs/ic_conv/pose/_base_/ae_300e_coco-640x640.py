@@ -63,6 +63,7 @@ model = dict(
         out_indices=(3,),
         frozen_stages=frozen_stages,
         norm_eval=norm_eval,
+        zero_init_residual=False,
         init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet50'),
     ),
     head=dict(

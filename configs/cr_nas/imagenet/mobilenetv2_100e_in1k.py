@@ -1,10 +1,10 @@
-_base_ = './cr-r50_150e_in1k.py'
+# The recipe of the ResNets: the paper tells nothing apart.
+_base_ = './r50_100e_in1k.py'
 
 model = dict(
     backbone=dict(
         _delete_=True,
-        type='CRMobileNetV2',
-        arch='CR-MobileNetV2',
+        type='mmdet.MobileNetV2',
         out_indices=(7,),
         norm_cfg=dict(type='SyncBN'),
     ),

@@ -1,0 +1,3 @@
+_base_ = './r50_100e_in1k.py'
+
+model = dict(backbone=dict(depth=18), head=dict(in_channels=512))

@@ -1,0 +1,3 @@
+_base_ = './mobilenetv2_100e_in1k.py'
+
+model = dict(backbone=dict(type='CRMobileNetV2', arch='SCR-MobileNetV2'))

@@ -1,0 +1,3 @@
+_base_ = './r101_100e_in1k.py'
+
+model = dict(backbone=dict(type='CRResNet', arch='SCR-ResNet101'))

@@ -1,0 +1,3 @@
+_base_ = './x50-32x4d_100e_in1k.py'
+
+model = dict(backbone=dict(type='CRResNeXt', arch='SCR-ResNeXt50-32x4d'))
