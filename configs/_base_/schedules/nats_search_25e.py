@@ -1,4 +1,4 @@
-# The search of NATS (section 4.1): 25 epochs, weights and alpha in turn, each on its own split;
+# The search of NATS (section 4.2): 25 epochs, weights and alpha in turn, each on its own split;
 # alpha is frozen for the first 10. train_cfg.alpha_dataloader is left to the config.
 train_cfg = dict(type='BilevelTrainLoop', max_epochs=25, freeze_epochs=10, val_interval=25)
 val_cfg = dict(type='ValLoop')
