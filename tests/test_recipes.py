@@ -1,8 +1,8 @@
 """Trainings of the rows' chains, with all options of the commands, against what the papers print.
 
-``recipes/PAPER.yml`` lists what is printed, with the place (``source``): which ``rows`` (ids, ``*`` for
-any characters) and which ``step`` of their chains it is about, and the ``recipe``, by the names of
-``recipe`` below. Entries about one step add up. ``chosen`` says why, where a paper leaves it open.
+``recipes/PAPER.yml`` lists what is printed, with the place (``source``): which ``rows`` (ids, ``*``
+for any characters) and which ``step`` of their chains it is about, and the ``recipe``, by the names
+of ``recipe`` below. Entries about one step add up. ``chosen`` says why, where a paper leaves it open.
 """
 
 import functools
