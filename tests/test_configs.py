@@ -312,6 +312,8 @@ def test_detr_is_mmdets_but_for_the_frozen_stages(network):
     ours = plain_form(cfg)
     backbone, other = ours['model']['backbone'], theirs['model']['backbone']
     assert (backbone.pop('frozen_stages'), other.pop('frozen_stages')) == (0, 1)
+    # It starts from trained weights, over which MMDetection's default, True, has no say.
+    assert backbone.pop('zero_init_residual') is False
     assert backbone.pop('type').replace('mmdet.', '') == other.pop('type')
     for key in ours:
         assert without_scopes(ours[key]) == theirs[key], key

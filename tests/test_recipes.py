@@ -2,7 +2,7 @@
 
 ``recipes/PAPER.yml`` lists what is printed, with the place (``source``): which ``rows`` (ids, ``*``
 for any characters) and which ``step`` of their chains it is about, and the ``recipe``, by the names
-of ``recipe`` below. Entries about one step add up. ``chosen`` says why, where a paper leaves it open.
+of ``recipe`` below. Entries about one step add up. ``chosen`` says why, where the text is open.
 """
 
 import functools
