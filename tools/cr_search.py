@@ -23,7 +23,7 @@ from mmic.analysis.cost import (
 )
 from mmic.checkpoint import read_checkpoint, state_dict_of
 from mmic.engine.config import add_checkpoint_arguments, add_runner_arguments, read_config
-from mmic.engine.path_result import eligible_stages, result_pattern
+from mmic.engine.path_result import eligible_stages, result_pattern, sample_stages
 from mmic.engine.path_score import build_score
 from mmic.engine.path_search import (
     journal_header,
@@ -67,6 +67,12 @@ def parse_args():
         "(depth 101); default: the baseline's",
     )
     parser.add_argument(
+        '--sample',
+        type=int,
+        metavar='N',
+        help='stage search: score N of the stage codes, drawn at random; default: all of them',
+    )
+    parser.add_argument(
         '--k', type=int, help='operation search: prefixes kept after each block; default: 3'
     )
     parser.add_argument(
@@ -107,6 +113,8 @@ def parse_args():
     args = parser.parse_args()
     if args.kind == 'stage' and (args.k is not None or args.batches is not None):
         parser.error('--k and --batches go with the operation search')
+    if args.kind == 'operation' and args.sample is not None:
+        parser.error('--sample goes with the stage search')
     if args.kind == 'operation' and args.num_blocks is not None:
         parser.error('--num-blocks goes with the stage search; the operation search keeps stages')
     for name, value in (('--bn-recalibrate', args.bn_recalibrate), ('--seed', args.seed)):
@@ -177,7 +185,9 @@ def main():
     candidates = None
     # Whatever is impossible is refused before anything is scored.
     if args.kind == 'stage':
-        candidates = eligible_stages(backbone, args.num_blocks)
+        candidates = sample_stages(
+            eligible_stages(backbone, args.num_blocks), args.sample, args.seed
+        )
         total = len(candidates)
     else:
         total = greedy_calls(len(choice_modules(backbone)), k=args.k)
@@ -226,6 +236,7 @@ def main():
     meta = dict(
         kind=args.kind,
         score=best,
+        sample=args.sample,
         config=args.config,
         checkpoint=args.checkpoint,
         images=score.num_images,

@@ -1,7 +1,11 @@
 """The networks that a supernet of CR-NAS stands for: which to score, and the pattern of one."""
 
+from typing import List, Optional, Tuple
+
 from mmengine.registry import MODELS
 
+from mmic.datasets.coco_split import draw
+from mmic.engine.path_score import check_number
 from mmic.models.block_dilations import block_pattern
 from mmic.search.cr_nas import stage_candidates
 from mmic.supernet.paths import check_path
@@ -51,6 +55,23 @@ def eligible_stages(backbone, num_blocks=None):
     for candidate in candidates:
         check_path(backbone, candidate)
     return candidates
+
+
+def sample_stages(
+    candidates: List[Tuple[int, ...]], count: Optional[int] = None, seed: int = 0
+) -> List[Tuple[int, ...]]:
+    """Draw some of the stage codes, in their order; of the same seed, fewer are among the more.
+
+    Args:
+        candidates (list[tuple[int, ...]]): See ``eligible_stages``.
+        count (int, optional): How many. Defaults to None: all.
+        seed (int): Defaults to 0.
+
+    Raises:
+        ValueError: ``count`` is not from 1 to the number of candidates.
+    """
+    check_number('sample', count, len(candidates), 'the stage codes of equal cost')
+    return sorted(draw(candidates, count or len(candidates), seed))
 
 
 def result_pattern(config, backbone, winner, base_channels=None, meta=None):

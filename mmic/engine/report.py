@@ -47,11 +47,16 @@ def read_results(path, rows):
     return content
 
 
+def measured_values(rows, results, row):
+    """Return what ``results`` has of a row, or of the row that it is the same as; else ``{}``."""
+    return results.get(row.id) or results.get(resolve(rows, row).id) or {}
+
+
 def report_lines(rows, results, paper):
     """The report's lines of one paper, each with an entry for each of ``COLUMNS``."""
 
     def measured(row):
-        values = results.get(row.id) or results.get(resolve(rows, row).id) or {}
+        values = measured_values(rows, results, row)
         return ', '.join(f'{name} {value}' for name, value in values.items())
 
     lines = []

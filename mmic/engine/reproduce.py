@@ -30,6 +30,8 @@ SPLIT_FILES = {
     'nats': (f'{ANNOTATIONS}/nats_weights.json', f'{ANNOTATIONS}/nats_alpha.json'),
     'cr': (f'{ANNOTATIONS}/archtrain.json', f'{ANNOTATIONS}/archval.json'),
 }
+# Name of the step that trains a network on ImageNet, before it is a detector's backbone.
+PRETRAIN = 'train on ImageNet'
 
 
 @dataclass(frozen=True)
@@ -211,7 +213,7 @@ def _train(row, part, config, options):
     own = folder != default_work_dir(config)
     changes = [*(('--work-dir', folder) if own else ()), *_cfg_options(options)]
     names = {'train': 'train', 'supernet': 'train the supernet'}
-    names.update(pretrain='train on ImageNet', supernet_pretrain='train the supernet on ImageNet')
+    names.update(pretrain=PRETRAIN, supernet_pretrain='train the supernet on ImageNet')
     checkpoint = f'{folder}/{last_checkpoint(_changed_config(config, options))}'
     command = ('tools/train.py', f'configs/{config}', *changes)
     return Step(names.get(part, 'train'), command, config, (checkpoint,)), checkpoint

@@ -4,6 +4,7 @@ import json
 import statistics
 from pathlib import Path
 
+from mmic.engine.reproduce import PRETRAIN
 from mmic.engine.scalars import read_scalars
 from mmic.pattern import DilationPattern
 
@@ -90,6 +91,17 @@ def epoch_metrics(folder):
     return [epochs[step] for step in sorted(epochs)]
 
 
+def last_accuracy(folder):
+    """What a training on ImageNet validated last; empty if its log is gone.
+
+    It comes beside the row's own result, which is reported without it too.
+    """
+    try:
+        return epoch_metrics(folder)[-1]
+    except (FileNotFoundError, ValueError):
+        return {}
+
+
 def run_metrics(row, training, test):
     """Metrics of one run by the paper's protocol.
 
@@ -159,9 +171,10 @@ def measured(rows, row, steps, root):
 
     Returns:
         dict[str, float | list[int]]: Metrics that the row's paper prints somewhere, the mean
-        where the row has several runs, and what CR-NAS's searches found.
+        where the row has several runs; of a network that was trained on ImageNet first, its
+        accuracy there; and what CR-NAS's searches found.
     """
-    runs, patterns = [], {}
+    runs, patterns, pretrained = [], {}, {}
     for step in steps:
         script, *words = step.command
         if script == 'tools/test.py':
@@ -169,7 +182,9 @@ def measured(rows, row, steps, root):
             runs.append(run_metrics(row, (root / words[1]).parent, folder))
         elif script == 'tools/cr_search.py':
             patterns[words[0]] = root / step.writes[0]
-    metrics = mean_metrics(runs)
+        elif step.name == PRETRAIN:
+            pretrained = last_accuracy((root / step.writes[0]).parent)
+    metrics = {**pretrained, **mean_metrics(runs)}
     paper = [other for other in rows.values() if other.paper == row.paper]
     printed = {name for other in paper for name in (*other.metrics, *other.delta)}
     kept = {name: value for name, value in metrics.items() if name.replace('_std', '') in printed}

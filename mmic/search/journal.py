@@ -10,6 +10,7 @@ import json
 import os
 import time
 from pathlib import Path
+from typing import Union
 
 from mmic.files import MAX_BYTES, BadFileError, write_file
 from mmic.pattern import is_integer
@@ -31,6 +32,7 @@ class Journal:
             checkpoint, seed, options.
 
     Attributes:
+        header (dict): As above.
         scores (dict[tuple[int, ...], float]): What is known, in the order of evaluation.
         seconds (dict[tuple[int, ...], float]): How long each took, where that is known.
 
@@ -42,7 +44,7 @@ class Journal:
 
     def __init__(self, path, header):
         self.path = None if path is None else Path(path)
-        self.scores, self.seconds = {}, {}
+        self.scores, self.seconds, self.header = {}, {}, header
         line = _encode({**FORMAT, **header})
         if self.path is None:
             return
@@ -50,6 +52,19 @@ class Journal:
             self._read(json.loads(line))
         else:
             write_file(self.path, lambda name: Path(name).write_bytes(line))
+
+    @classmethod
+    def of_file(cls, path: Union[str, Path]) -> 'Journal':
+        """Read a journal of whatever search, to look at its scores; the file is left as it is.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            BadFileError: The file is not a journal, or a line in it is broken.
+        """
+        journal = cls(None, {})
+        journal.path = Path(path)
+        journal._read(None)
+        return journal
 
     def score(self, function):
         """Wrap a scoring function so that it is called for unknown architectures only.
@@ -89,10 +104,12 @@ class Journal:
         found = _decode(lines[0]) if lines else None
         if not isinstance(found, dict) or found.get('format') != FORMAT['format']:
             raise BadFileError(f'{self.path}: not the journal of a search.')
-        self._check_header(found, header)
+        if header is not None:
+            self._check_header(found, header)
+        self.header = found
         for number, line in enumerate(lines[1:], 2):
             self._read_entry(number, _decode(line))
-        if torn:
+        if torn and header is not None:
             os.truncate(self.path, size - len(torn))
 
     def _check_header(self, found, header):

@@ -152,3 +152,23 @@ def test_architectures_that_were_found(rows, tmp_path):
     add_results(path, 'cr.t6.r18', {'stages': [1, 'a']})
     with pytest.raises(ValueError, match='stages: expected whole numbers'):
         read_results(path, rows)
+
+
+def test_accuracy_of_the_imagenet_training(rows, tmp_path):
+    """Beside the detector's result, which does not depend on it; a supernet's is left out."""
+    write_validations(tmp_path / 'pre', 'now', 70.0, 76.5, 76.25)
+    write_validations(tmp_path / 'supernet', 'now', 50.0)
+    write_test(tmp_path / 'test', 'now', **{'coco/bbox_mAP': 0.383})
+    train = 'tools/train.py'
+    steps = [
+        Step('train the supernet on ImageNet', (train, 'a'), 'a', ('supernet/epoch_1.pth',)),
+        Step('train on ImageNet', (train, 'b'), 'b', ('pre/epoch_3.pth',)),
+        Step('train', (train, 'c'), 'c', ('c/epoch_13.pth',)),
+        Step('test', ('tools/test.py', 'c', 'c/epoch_13.pth', '--work-dir', 'test'), 'c'),
+    ]
+    values = measured(rows, rows['cr.t1.r50'], steps, tmp_path)
+    assert values == {'box_AP': 38.3, 'top1_acc': 76.25}
+    gone = steps[:1] + steps[2:]
+    assert measured(rows, rows['cr.t1.r50'], gone, tmp_path) == {'box_AP': 38.3}
+    lost = [dataclasses.replace(steps[1], writes=('lost/epoch_3.pth',)), steps[3]]
+    assert measured(rows, rows['cr.t1.r50'], lost, tmp_path) == {'box_AP': 38.3}
