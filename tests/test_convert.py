@@ -1,6 +1,7 @@
 """Published checkpoints: built here from what is known of their form, evaluated by hand."""
 
 import json
+import re
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from mmic.convert import (
 )
 from mmic.files import BadFileError
 from mmic.layers import DOConv2d, ICConv2d, PSConv2d
+from mmic.models.inception import to_searched
 from mmic.pattern import PatternError
 
 
@@ -122,10 +124,81 @@ def test_ic_kernels_of_two_shapes_are_refused(ic_state, pattern_file):
         convert_ic(ic_state, pattern_file)
 
 
-def test_ic_layer_with_groups_is_refused(ic_state, pattern_file):
+def test_ic_layer_with_groups_outside_of_a_bottleneck_is_refused(ic_state, pattern_file):
     ic_state['layer2.0.conv1.weight'] = random(24, 3, 1, 1)
     with pytest.raises(BadFileError, match=r"'layer2\.0\.conv2': .*12 of the 24 .*groups are not"):
         convert_ic(ic_state, pattern_file)
+
+
+# Channels of each dilation over all of 4 groups.
+GROUPED = {'(0, 0)': 8, '(0, 1)': 0, '(3, 1)': 4, '(1, 2)': 12}
+
+
+class PublishedGrouped(nn.Module):
+    """The authors' layer: a grouped convolution a dilation, outputs side by side."""
+
+    def __init__(self, entry, channels, groups, stride):
+        super().__init__()
+        pairs = {key: tuple(int(n) + 1 for n in re.findall(r'\d+', key)) for key in entry}
+        self.conv_list = nn.ModuleList(
+            nn.Conv2d(
+                *(channels, count, 3, stride, pairs[key], pairs[key], groups),
+                bias=False,
+            )
+            for key, count in entry.items()
+            if count
+        )
+
+    def forward(self, x):
+        return torch.cat([conv(x) for conv in self.conv_list], 1)
+
+
+def resnext_block(conv2, width=24, channels=16):
+    """A bottleneck without its skip connection, norms randomised, in float64 and eval mode."""
+    block = nn.Sequential()
+    block.add_module('conv1', nn.Conv2d(channels, width, 1, bias=False))
+    block.add_module('bn1', nn.BatchNorm2d(width))
+    block.add_module('conv2', conv2)
+    block.add_module('bn2', nn.BatchNorm2d(width))
+    block.add_module('relu', nn.ReLU())
+    block.add_module('conv3', nn.Conv2d(width, channels, 1, bias=False))
+    for norm in (block.bn1, block.bn2):
+        nn.init.uniform_(norm.weight, 0.5, 1.5)
+        nn.init.normal_(norm.bias)
+        nn.init.normal_(norm.running_mean)
+        nn.init.uniform_(norm.running_var, 0.5, 2)
+    return block.double().eval()
+
+
+@pytest.mark.parametrize('stride', [1, 2])
+def test_ic_layers_with_groups_are_put_in_group_major_order(stride, tmp_path):
+    theirs = resnext_block(PublishedGrouped(GROUPED, 24, 4, stride))
+    path = tmp_path / 'published.json'
+    path.write_text(json.dumps([GROUPED]))
+    converted = convert_ic({f'layer1.0.{k}': v for k, v in theirs.state_dict().items()}, path)
+    own = {key[len('layer1.0.') :]: value for key, value in converted.items()}
+    # Of the 6 channels of each group 2, 1 and 3 have these dilations.
+    dilations = ([[1, 1]] * 2 + [[4, 2]] + [[2, 3]] * 3) * 4
+    assert own['conv2.dilations'].tolist() == dilations
+    # As a network is built with the published file.
+    plain = resnext_block(nn.Conv2d(24, 24, 3, stride, 1, groups=4, bias=False))
+    ours = to_searched(plain, path)
+    assert ours.conv2.dilations.tolist() == dilations
+    ours.load_state_dict(own)
+    x = random(2, 16, 17, 14)
+    with torch.no_grad():
+        assert_close(ours(x), theirs(x))
+        assert_close(ours[:2](x), theirs[:2](x))
+        assert (ours[:4](x) - theirs[:4](x)).abs().max() > 0.1  # the order differs between
+
+
+def test_ic_counts_that_groups_do_not_divide_are_refused(tmp_path):
+    state = resnext_block(PublishedGrouped(GROUPED, 24, 4, 1)).state_dict()
+    path = tmp_path / 'published.json'
+    path.write_text(json.dumps([{'(0, 0)': 10, '(3, 1)': 4, '(1, 2)': 10}]))
+    told = r"published\.json: layer 'conv2': '\(0, 0\)' has 10 channels, .* 4 groups do not"
+    with pytest.raises(PatternError, match=told):
+        convert_ic(state, path)
 
 
 # PSConv

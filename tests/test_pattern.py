@@ -1,6 +1,7 @@
 """The pattern file: round trips, and refusals that name the file, the layer and the value."""
 
 import json
+import logging
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from mmic.models.inception import to_searched
 from mmic.pattern import DilationPattern, LayerPattern, PatternError, is_published
 
 LAYER = {'kernel_size': [3, 3], 'in_channels': 4, 'groups': 1, 'dilations': [[1, 1, 3], [2, 1, 5]]}
@@ -99,6 +101,19 @@ def test_smallest_file_loads(write):
     assert DilationPattern.load(path).layers['a'] == LayerPattern([[1, 3]] * 2)
 
 
+@pytest.fixture
+def warned(monkeypatch):
+    """What is logged as a warning."""
+    texts = []
+
+    def log(text, logger=None, level=logging.INFO):
+        assert (logger, level) == ('current', logging.WARNING)
+        texts.append(text)
+
+    monkeypatch.setattr('mmic.pattern.print_log', log)
+    return texts
+
+
 def layer_with(**changes):
     return document(layers={'a.conv2': {**LAYER, **changes}})
 
@@ -122,6 +137,9 @@ def layer_with(**changes):
         (document(layers=[]), 'layers: expected an object, got list'),
         (document(extra=1), "unknown key 'extra'"),
         (document(stage_blocks=[3, 0]), r'stage_blocks.*\[3, 0\]'),
+        (document(stage_blocks=3), 'stage_blocks: expected a list, got int'),
+        (document(stage_blocks=[True, 4]), r'stage_blocks.*\[True, 4\]'),
+        (document(meta=[1]), 'meta: expected an object, got list'),
         (document(method=3), 'method and scope are strings, got 3'),
         (layer_with(dilations=[[1, 1, 8], [0, 1, 1]]), "'a.conv2'.*from 1 to 255, got 0"),
         (layer_with(dilations=[[-1, 1, 8]]), "'a.conv2'.*got -1"),
@@ -137,6 +155,13 @@ def layer_with(**changes):
         (layer_with(groups=8), "'a.conv2'.*4 input channels do not divide by 8 groups"),
         (layer_with(groups=0), "'a.conv2'.*groups.*got 0"),
         (layer_with(kernel_size=[3]), r"'a.conv2'.*kernel_size.*\[3\]"),
+        (layer_with(kernel_size=3), "'a.conv2'.*kernel_size: expected a list, got int"),
+        (layer_with(kernel_size=[2, 2]), r"'a.conv2'.*kernel_size.*odd.*\[2, 2\]"),
+        (layer_with(kernel_size=[1, 1]), r"'a.conv2'.*kernel_size.*from 3 up.*\[1, 1\]"),
+        (layer_with(kernel_size=[3, 5]), r"'a.conv2'.*kernel_size.*square.*\[3, 5\]"),
+        (layer_with(kernel_size=[True, True]), r"'a.conv2'.*kernel_size.*\[True, True\]"),
+        (layer_with(kernel_size=[3.0, 3.0]), r"'a.conv2'.*kernel_size.*\[3.0, 3.0\]"),
+        (layer_with(kernel_size=[-3, -3]), r"'a.conv2'.*kernel_size.*\[-3, -3\]"),
         (layer_with(in_channels='4'), "'a.conv2'.*in_channels.*'4'"),
         (layer_with(dilation=1), "'a.conv2'.*unknown key 'dilation'"),
     ],
@@ -146,6 +171,71 @@ def test_broken_files_are_refused(write, content, message):
     with pytest.raises(PatternError, match=message) as caught:
         DilationPattern.load(path)
     assert str(path) in str(caught.value)
+
+
+PAIRS = [[1, 1]] * 8
+
+
+@pytest.mark.parametrize(
+    ('make', 'message'),
+    [
+        (lambda: LayerPattern(PAIRS, 3), 'kernel_size: expected two positive integers, got 3'),
+        (lambda: LayerPattern(PAIRS, (4, 4)), r'kernel_size: .* odd size from 3 up, got \(4, 4\)'),
+        (lambda: LayerPattern(PAIRS, (1, 1)), r'kernel_size: .* odd size from 3 up, got \(1, 1\)'),
+        (lambda: LayerPattern(PAIRS, (3, 5)), r'kernel_size: .* square .* got \(3, 5\)'),
+        (lambda: LayerPattern(PAIRS, '33'), "kernel_size: .* got '33'"),
+        (lambda: LayerPattern(5), r'dilations: expected pairs \(d_h, d_w\), got 5'),
+        (lambda: LayerPattern('12'), "dilations: expected pairs .* got '12'"),
+        (lambda: LayerPattern(PAIRS, groups=True), 'groups: .* got True'),
+        (lambda: DilationPattern([1], 'edo'), r'layers: expected LayerPatterns by name, got \[1\]'),
+        (lambda: DilationPattern({}, 'edo'), 'there are no layers in it'),
+        (lambda: DilationPattern({1: LayerPattern(PAIRS)}, 'edo'), 'layer 1: a name is a string'),
+        (lambda: DilationPattern({'a': PAIRS}, 'edo'), "layer 'a': expected a LayerPattern"),
+        (lambda: a_pattern(stage_blocks=3), 'stage_blocks: .* list of positive integers, got 3'),
+        (lambda: a_pattern(stage_blocks='34'), "stage_blocks: .* got '34'"),
+        (lambda: a_pattern(stage_blocks=[True]), r'stage_blocks: .* got \[True\]'),
+        (lambda: a_pattern(meta=5), 'meta: expected a dict, got 5'),
+        (lambda: a_pattern(scope=None), "method and scope are strings, got 'edo' and None"),
+        (lambda: a_pattern().part(5), 'part: expected a regular expression .* got 5'),
+        (lambda: a_pattern().part('(a'), r"part: expected a regular expression .* got '\(a'"),
+        (lambda: DilationPattern.load(123), r'expected the path of a pattern file.*123 \(int\)'),
+        (lambda: DilationPattern.load(True), r'expected the path of a pattern file.*True \(bool\)'),
+        (lambda: DilationPattern.load({'a': 1}), r"expected the path .* \{'a': 1\} \(dict\)"),
+        (lambda: DilationPattern.from_published(None, ['a']), r'expected the path .*None \(None'),
+        (lambda: is_published(1.5), r'expected the path of a pattern file.*1.5 \(float\)'),
+    ],
+)
+def test_wrong_values_in_python_are_refused(make, message):
+    with pytest.raises(PatternError, match=message):
+        make()
+
+
+def a_pattern(**arguments):
+    return DilationPattern({'a': LayerPattern(PAIRS)}, 'edo', **arguments)
+
+
+def test_folder_in_place_of_a_file_is_named(tmp_path):
+    with pytest.raises(PatternError, match='is a folder; name a pattern file in it'):
+        DilationPattern.load(tmp_path)
+
+
+def test_numbers_that_no_reader_takes_are_not_written(tmp_path):
+    with pytest.raises(ValueError, match='not JSON compliant'):
+        a_pattern(meta={'error': float('nan')}).save(tmp_path / 'new' / 'x.json')
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize('wrong', [123, 1.5, True, ['a.json'], {'file': 'a.json'}])
+def test_networks_say_what_they_expect_as_pattern(wrong):
+    told = (
+        'expected the path of a pattern file, or a DilationPattern, got .*' + type(wrong).__name__
+    )
+    with pytest.raises(PatternError, match=told):
+        to_searched(nn.Sequential(nn.Conv2d(4, 8, 3)), wrong)
+    models = pytest.importorskip('mmic.models')
+    for network in (models.ICResNet, models.NATSResNet, models.CRResNet):
+        with pytest.raises(PatternError, match=told):
+            network(depth=50, base_channels=8, pattern=wrong)
 
 
 def test_huge_file_is_refused_before_it_is_read(tmp_path):
@@ -189,6 +279,50 @@ def test_published_form(write):
     assert pattern.layers['second'].dilations.tolist() == [[1, 2]] * 4
     # Such a file tells neither C_in nor groups: any are accepted.
     pattern.check({'first': nn.Conv2d(8, 8, 3, groups=4), 'second': nn.Conv2d(2, 4, 3)})
+
+
+def test_published_layers_with_groups_are_read_group_by_group(write, warned):
+    """Each of two groups has half of the channels of every dilation."""
+    path = write([{'(0, 0)': 4, '(0, 3)': 0, '(2, 1)': 2}, {'(0,1)': 4}])
+    half = [[1, 1]] * 2 + [[3, 2]]
+    told = DilationPattern.from_published(path, ['first', 'second'], {'first': 2, 'second': 1})
+    assert told.layers['first'].dilations.tolist() == half * 2
+    assert told.layers['first'].groups == 2
+    assert told.layers['second'].dilations.tolist() == [[1, 2]] * 4
+    convs = {'first': nn.Conv2d(8, 6, 3, groups=2), 'second': nn.Conv2d(2, 4, 3)}
+    pattern = DilationPattern.from_published(path, convs)
+    assert pattern.layers['first'].to_dict() == {**told.layers['first'].to_dict(), 'in_channels': 8}
+    assert pattern.meta == {'layout': 'sorted', 'sorted_within': 'groups', 'file': 'pattern.json'}
+    pattern.check(convs)
+    assert not warned
+    # Read without groups, its channels stand as in the authors' concatenation.
+    DilationPattern.from_published(path, list(convs)).check(convs)
+    assert "pattern.json: layer 'first' has 2 groups" in warned.pop()
+    assert not warned
+    with pytest.raises(PatternError, match=r"'first': '\(2, 1\)' has 2 channels, .* 4 groups"):
+        DilationPattern.from_published(path, ['first', 'second'], {'first': 4})
+
+
+@pytest.mark.parametrize(
+    ('meta', 'layer', 'warns'),
+    [
+        ({'layout': 'sorted'}, {'groups': 2}, True),
+        ({'layout': 'sorted', 'sorted_within': 'groups'}, {'groups': 2}, False),
+        ({'layout': 'position'}, {'groups': 2}, False),
+        ({'layout': 'sorted'}, {'groups': 1}, False),
+        # There is one dilation, and nothing could be moved.
+        ({'layout': 'sorted'}, {'groups': 2, 'dilations': [[1, 2, 8]]}, False),
+    ],
+)
+def test_files_sorted_over_groups_are_read_with_one_warning(write, warned, meta, layer, warns):
+    layers = {'first': LAYER, 'a.conv2': {**LAYER, **layer}, 'b.conv2': {**LAYER, **layer}}
+    path = write(document(meta=meta, layers=layers))
+    pattern = DilationPattern.load(path)
+    assert pattern.layers['a.conv2'].groups == layer['groups']
+    assert len(warned) == warns
+    for text in warned:
+        assert f"{path}: layer 'a.conv2' (and 1 more) has 2 groups" in text
+        assert 'edo_search.py' in text
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,8 @@ from mmic.search.checkpoint import (
     searched_weights,
     supernet_convs,
 )
-from mmic.search.edo import LAYOUTS, search_network, searched_layers
+from mmic.search.edo import search_network, searched_layers
+from mmic.search.layout import LAYOUTS
 from mmic.search.response import SPACES
 from mmic.supernet import WideConv2d
 

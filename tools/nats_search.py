@@ -17,7 +17,7 @@ from mmic.checkpoint import read_checkpoint, state_dict_of
 from mmic.engine.config import add_search_arguments, read_config
 from mmic.files import check_new, write_file
 from mmic.search.checkpoint import common_scope, read_alphas, supernet_convs
-from mmic.search.edo import LAYOUTS
+from mmic.search.layout import LAYOUTS
 from mmic.search.nats import search_network
 from mmic.supernet import MixedConv2d
 

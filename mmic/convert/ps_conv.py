@@ -14,6 +14,7 @@ import re
 
 import torch
 
+from mmic.convert.bottleneck import bottleneck_groups, permuted_norm, permuted_outputs
 from mmic.convert.published import join, published_layers, replace_layers
 from mmic.files import BadFileError
 from mmic.layers.ps_conv import dilation_matrix
@@ -21,9 +22,7 @@ from mmic.layers.ps_conv import dilation_matrix
 PATTERN = (1, 2, 1, 4)
 BLOCKS = len(PATTERN)
 PARTS = re.compile(r'(conv|gwconv|gwconv_shift)\.(weight|bias)')
-# What may stand in a bottleneck: nothing else that sees the permuted channels.
-BOTTLENECK = {'conv1', 'bn1', 'conv2', 'bn2', 'conv3', 'bn3', 'downsample'}
-BEHIND_CONV3 = {'se', 'se_layer', 'se_module'}
+ALONE = ' mmic.convert.psconv_layer converts a single layer and returns the permutations.'
 
 
 class NonzeroBlocksError(BadFileError):
@@ -141,7 +140,8 @@ def convert_psconv(state, drop_nonzero=False):
     """
     made, changed, nonzero = {}, {}, {}
     for name in published_layers(state, 'psconv'):
-        groups = _check_bottleneck(state, name)
+        depth = _tensor(state, f'{name}.conv.weight', name).shape[1]
+        groups = bottleneck_groups(state, name, depth, ALONE)
         prefix, block = join(name, ''), name.rpartition('.')[0]
         tensors = {
             key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)
@@ -151,12 +151,9 @@ def convert_psconv(state, drop_nonzero=False):
         except NonzeroBlocksError as error:
             nonzero.update(error.values)
             continue
-        for child, order in (('conv1', inputs), ('bn1', inputs), ('bn2', outputs)):
-            beside = join(block, child) + '.'
-            for key in [key for key in state if key.startswith(beside) and state[key].ndim]:
-                changed[key] = _ordered(state[key], order, 0, key)
-        key = join(block, 'conv3.weight')
-        changed[key] = _ordered(state[key], outputs, 1, key)
+        for child in ('conv1', 'bn1'):
+            changed.update(permuted_norm(state, join(block, child), inputs))
+        changed.update(permuted_outputs(state, name, outputs))
     if nonzero:
         raise NonzeroBlocksError(nonzero)
     return {key: changed.get(key, v) for key, v in replace_layers(state, made, PARTS).items()}
@@ -166,35 +163,3 @@ def _tensor(tensors, key, name):
     if key not in tensors:
         raise BadFileError(f'layer {name!r}: {key} is missing.')
     return tensors[key]
-
-
-def _ordered(tensor, order, axis, key):
-    if tensor.ndim <= axis or tensor.shape[axis] != len(order):
-        raise BadFileError(
-            f'{key!r}: shape {tuple(tensor.shape)} where axis {axis} should have the '
-            f'{len(order)} channels of the PSConv layer beside it.'
-        )
-    return tensor.index_select(axis, order)
-
-
-def _check_bottleneck(state, name):
-    """Return the groups of a bottleneck's conv2, or say why its channels cannot be permuted."""
-    block, _, last = name.rpartition('.')
-    prefix = join(block, '')
-    children = {key[len(prefix) :].split('.')[0] for key in state if key.startswith(prefix)}
-    known = children <= BOTTLENECK | BEHIND_CONV3
-    convs = [state.get(join(block, f'{conv}.weight')) for conv in ('conv1', 'conv3')]
-    plain = all(conv is not None and tuple(conv.shape[2:]) == (1, 1) for conv in convs)
-    if not (last == 'conv2' and {'bn1', 'bn2'} <= children and known and plain):
-        raise BadFileError(
-            f'layer {name!r}: its channels change places, which only a bottleneck can absorb '
-            f'(conv1, bn1, conv2, bn2, conv3); beside it are {sorted(children)}. '
-            'mmic.convert.psconv_layer converts a single layer and returns the permutations.'
-        )
-    channels, depth = len(convs[0]), _tensor(state, f'{name}.conv.weight', name).shape[1]
-    if channels % depth:
-        raise BadFileError(
-            f'layer {name!r}: its kernels read {depth} channels, which do not divide the '
-            f'{channels} of conv1.'
-        )
-    return channels // depth

@@ -9,7 +9,7 @@ from mmic.analysis.show import count_dilations
 from mmic.engine.path_sampling import supernet_of
 from mmic.registry import HOOKS, register
 from mmic.search.checkpoint import common_scope, read_alphas, supernet_convs
-from mmic.search.edo import LAYOUTS
+from mmic.search.layout import check_layout
 from mmic.search.nats import relative_entropy, search_network
 from mmic.supernet import MixedConv2d
 
@@ -33,8 +33,7 @@ class NATSHook(Hook):
     priority = 'VERY_LOW'
 
     def __init__(self, layout='sorted'):
-        if layout not in LAYOUTS:
-            raise ValueError(f'layout must be one of {LAYOUTS}, got {layout!r}.')
+        check_layout(layout)
         self.layout = layout
         self.saved_iter = -2
 

@@ -16,10 +16,9 @@ import torch
 
 from mmic.pattern import DilationPattern, LayerPattern
 from mmic.search.blocks import check_blocks, choose_in_blocks
+from mmic.search.layout import check_layout, layout_meta, order_in_groups
 from mmic.search.response import candidates, first_minimum, infer_d_max, left_out, sum_inputs
 from mmic.supernet.wide_conv import WideConv2d
-
-LAYOUTS = ('sorted', 'position')
 
 
 class LayerReport(NamedTuple):
@@ -64,10 +63,12 @@ def search_dilations(
         space (str): ``'full'``: any pair per output channel; ``'1d'``: ``d_h = d_w`` per output
             channel; ``'layer'``: one pair for the layer (paper, Table 9). Defaults to ``'full'``.
         layout (str): ``'sorted'``: channels of one dilation together, as the paper rearranges
-            its filters; ``'position'``: every channel where it was found. Defaults to ``'sorted'``.
+            its filters, in each group of the convolution by itself; ``'position'``: every channel
+            where it was found. Defaults to ``'sorted'``.
         criterion (str): ``'response'``, Eq. 4, or ``'l1_weight'``, the sum of ``|w|`` over the
             taps left out: an ablation that is not in the paper. Defaults to ``'response'``.
-        groups (int): Of the convolution, which matter to the arguments below. Defaults to 1.
+        groups (int): Of the convolution, which matter to ``layout`` and to the arguments below.
+            Defaults to 1.
         multiple (int): Every dilation gets a multiple of this number of channels, see
             ``check_blocks``. Where it does not divide C_out, the layer has no more blocks than
             ``ceil(C_out / multiple)``. Not in the paper. Defaults to 1.
@@ -106,8 +107,7 @@ def choose(
         without ``multiple`` and ``max_dilations``.
     """
     check_blocks(len(kernels), groups, multiple, max_dilations, space)
-    if layout not in LAYOUTS:
-        raise ValueError(f'layout must be one of {LAYOUTS}, got {layout!r}.')
+    check_layout(layout)
     if not kernels.isfinite().all():
         raise ValueError('the weights hold NaN or infinite values: training has diverged.')
     d_max = (kernels.shape[-1] - 1) // (kernel_size - 1)
@@ -127,7 +127,7 @@ def choose(
     errors = errors.gather(1, choice[:, None])[:, 0]
     increase = max(0.0, (errors.sum() - free).item())
     if layout == 'sorted':
-        order = (dilations[:, 0] * (d_max + 1) + dilations[:, 1]).argsort(stable=True)
+        order = order_in_groups(dilations[:, 0] * (d_max + 1) + dilations[:, 1], groups)
         dilations, errors = dilations[order], errors[order]
     return dilations, errors, increase
 
@@ -200,8 +200,9 @@ def search_network(
         layout (str): See ``search_dilations``. Defaults to ``'sorted'``.
         scope (str): Search only this submodule; names in the pattern are relative to it.
             Defaults to ``''``, the whole model.
-        meta (dict, optional): Kept in the pattern file, with ``layout``, ``space``, ``multiple``,
-            ``max_dilations``, the remaining error of each layer and its increase added.
+        meta (dict, optional): Kept in the pattern file, with ``layout`` and its rule, ``space``,
+            ``multiple``, ``max_dilations``, the remaining error of each layer and its increase
+            added.
         progress (Callable[[LayerReport], None], optional): Called after each layer.
         multiple (int): See ``search_dilations``. Defaults to 1.
         max_dilations (int, optional): See ``search_dilations``. Defaults to None.
@@ -239,7 +240,8 @@ def search_network(
         )
         if progress:
             progress(reports[-1])
-    told = {'layout': layout, 'space': space, 'multiple': multiple, 'max_dilations': max_dilations}
+    told = {**layout_meta(layout), 'space': space}
+    told.update(multiple=multiple, max_dilations=max_dilations)
     told['errors'] = {report.name: round(report.error, 6) for report in reports}
     told['increases'] = {report.name: round(report.increase, 6) for report in reports}
     stage_blocks = getattr(model.get_submodule(scope), 'stage_blocks', None)

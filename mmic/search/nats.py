@@ -1,7 +1,9 @@
 """Decoding of a NATS supernet: the genotype with the largest alpha in each channel group.
 
 Peng et al., NeurIPS 2019, section 3.4 (Eq. 4-6). A genotype that wins in n of the N groups
-gets ``C_out * n / N`` output channels.
+gets ``C_out * n / N`` output channels, and Eq. 6 concatenates the genotypes' outputs. The paper
+does not say how in a grouped convolution, ResNeXt's. That is several convolutions side by side, and
+the equation is applied to each: a genotype stays with the inputs that it was chosen for.
 """
 
 import math
@@ -10,7 +12,7 @@ from typing import NamedTuple
 import torch
 
 from mmic.pattern import DilationPattern, LayerPattern
-from mmic.search.edo import LAYOUTS
+from mmic.search.layout import check_layout, layout_meta, order_in_groups
 from mmic.supernet.candidates import as_pairs
 from mmic.supernet.mixed_conv import MixedConv2d
 
@@ -30,7 +32,7 @@ class LayerReport(NamedTuple):
     entropy: float
 
 
-def decode(alpha, genotypes, out_channels, layout='sorted'):
+def decode(alpha, genotypes, out_channels, layout='sorted', groups=1):
     """Choose the dilations of one layer.
 
     Ties go to the genotype that is listed first.
@@ -40,8 +42,9 @@ def decode(alpha, genotypes, out_channels, layout='sorted'):
         genotypes (Sequence[int | Sequence[int]]): The candidate dilations; d means (d, d).
         out_channels (int): C_out, a multiple of N.
         layout (str): ``'sorted'``: the genotypes one after the other, each with as many channels
-            as it won (Eq. 5, 6); ``'position'``: every group keeps its place and its own
-            genotype. Defaults to ``'sorted'``.
+            as it won (Eq. 5, 6), in each group of the convolution by itself; ``'position'``: every
+            channel group keeps its place and its own genotype. Defaults to ``'sorted'``.
+        groups (int): Of the convolution, not of channels that share an alpha. Defaults to 1.
 
     Returns:
         Tensor: ``(d_h, d_w)`` of each output channel, int64 of shape (C_out, 2).
@@ -50,8 +53,7 @@ def decode(alpha, genotypes, out_channels, layout='sorted'):
         ValueError: A shape that does not fit, NaN or infinite values, or an unknown layout.
     """
     pairs = as_pairs(genotypes)
-    if layout not in LAYOUTS:
-        raise ValueError(f'layout must be one of {LAYOUTS}, got {layout!r}.')
+    check_layout(layout)
     if alpha.ndim != 2 or alpha.shape[1] != len(pairs) or not len(alpha):
         raise ValueError(
             f'expected alpha of shape (N, {len(pairs)}), one column a genotype; got '
@@ -59,12 +61,15 @@ def decode(alpha, genotypes, out_channels, layout='sorted'):
         )
     if out_channels % len(alpha):
         raise ValueError(f'{len(alpha)} groups do not divide {out_channels} output channels.')
+    if out_channels % groups:
+        raise ValueError(f'{groups} groups do not divide {out_channels} output channels.')
     if not alpha.isfinite().all():
         raise ValueError('alpha holds NaN or infinite values: the search has diverged.')
     winners = alpha.detach().cpu().argmax(1)  # of equals the first
+    winners = winners.repeat_interleave(out_channels // len(alpha))
     if layout == 'sorted':
-        winners = winners.sort().values
-    return torch.tensor(pairs)[winners].repeat_interleave(out_channels // len(alpha), 0)
+        winners = winners[order_in_groups(winners, groups)]
+    return torch.tensor(pairs)[winners]
 
 
 def relative_entropy(alpha):
@@ -83,8 +88,8 @@ def search_network(model, layout='sorted', scope='', meta=None, alphas=None):
         layout (str): See ``decode``. Defaults to ``'sorted'``.
         scope (str): Search only this submodule; names in the pattern are relative to it.
             Defaults to ``''``, the whole model.
-        meta (dict, optional): Kept in the pattern file, with ``layout``, the number of groups
-            and the entropy of each layer added.
+        meta (dict, optional): Kept in the pattern file, with ``layout`` and its rule, the number
+            of channel groups and the entropy of each layer added.
         alphas (dict[str, Tensor], optional): Alpha by the layers' full names, to be read in
             place of the layers' own. Defaults to None.
 
@@ -105,7 +110,7 @@ def search_network(model, layout='sorted', scope='', meta=None, alphas=None):
         full_name = f'{scope}.{name}' if scope else name
         alpha = conv.alpha if alphas is None else alphas[full_name]
         try:
-            dilations = decode(alpha, conv.candidates, conv.out_channels, layout)
+            dilations = decode(alpha, conv.candidates, conv.out_channels, layout, conv.groups)
         except ValueError as error:
             raise ValueError(f'Layer {name!r}: {error}') from None
         layers[name] = LayerPattern(dilations, conv.kernel_size, conv.in_channels, conv.groups)
@@ -116,7 +121,7 @@ def search_network(model, layout='sorted', scope='', meta=None, alphas=None):
             f'{scope or "the model"!r} holds no supernet layers (MixedConv2d). Give the '
             "supernet's config: a backbone with genotypes."
         )
-    told = {'layout': layout, 'num_groups': groups}
+    told = {**layout_meta(layout), 'num_groups': groups}
     told['entropy'] = {report.name: round(report.entropy, 4) for report in reports}
     stage_blocks = getattr(modules[scope], 'stage_blocks', None)
     pattern = DilationPattern(layers, 'nats', scope, stage_blocks, {**(meta or {}), **told})

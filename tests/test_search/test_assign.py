@@ -110,7 +110,7 @@ def candidate_errors(weight):
 def test_multiple_1_is_the_paper_s_search(groups, space, layout):
     torch.manual_seed(1)
     weight = torch.randn(48, 48 // groups, 9, 9)
-    plain = search_dilations(weight, 3, space, layout)
+    plain = search_dilations(weight, 3, space, layout, groups=groups)
     limits = {'groups': groups, 'multiple': 1, 'max_dilations': 16}
     same = search_dilations(weight, 3, space, layout, **limits)
     assert torch.equal(plain[0], same[0])

@@ -151,11 +151,11 @@ def test_network_search_writes_what_the_layers_say(tmp_path):
     pattern, reports = search_network(network, meta={'checkpoint': 'x'}, progress=seen.append)
     assert list(pattern.layers) == ['a', 'c']
     assert seen == reports
-    expected, errors = search_dilations(network['c'].weight)
+    expected, errors = search_dilations(network['c'].weight, groups=4)
     assert torch.equal(pattern.layers['c'].dilations, expected)
     assert pattern.layers['c'].groups == 4
     assert reports[1].error == pytest.approx(errors.sum().item())
-    assert pattern.meta['layout'] == 'sorted'
+    assert (pattern.meta['layout'], pattern.meta['sorted_within']) == ('sorted', 'groups')
     assert pattern.meta['checkpoint'] == 'x'
 
 

@@ -50,6 +50,14 @@ def test_example_of_the_paper():
     assert decode(alpha, [1, 2, 3], 8).tolist() == [[1, 1]] * 4 + [[2, 2]] * 2 + [[3, 3]] * 2
 
 
+def test_sorted_keeps_channels_in_the_groups_of_the_convolution():
+    """Three groups of four channels, alpha for two channels each: winners 3, 0, 1, 1, 2, 0."""
+    alpha = 5 * torch.eye(4)[[3, 0, 1, 1, 2, 0]]
+    chosen = decode(alpha, GENOTYPES, 12, groups=3).tolist()
+    winners = [0, 0, 3, 3, 1, 1, 1, 1, 0, 0, 2, 2]
+    assert chosen == [list(PAIRS[w]) for w in winners]
+
+
 @pytest.mark.parametrize(
     ('alpha', 'options', 'told'),
     [
@@ -57,6 +65,7 @@ def test_example_of_the_paper():
         (torch.zeros(4), {}, r'got \(4,\)'),
         (torch.zeros(0, 4), {}, r'got \(0, 4\)'),
         (torch.zeros(3, 4), {}, '3 groups do not divide 8 output channels'),
+        (torch.zeros(2, 4), dict(groups=3), '3 groups do not divide 8 output channels'),
         (torch.full((2, 4), math.nan), {}, 'NaN or infinite values'),
         (torch.zeros(2, 4), dict(layout='any'), "layout must be one of .* got 'any'"),
     ],
@@ -94,10 +103,13 @@ def test_pattern_of_a_network(tmp_path, layout):
     read = DilationPattern.load(tmp_path / 'pattern.json')
     assert list(read.layers) == ['body.0', 'head'] == [report.name for report in reports]
     assert (read.method, read.meta['layout'], read.meta['checkpoint']) == ('nats', layout, 'x.pth')
+    assert read.meta.get('sorted_within') == ('groups' if layout == 'sorted' else None)
     assert read.meta['num_groups'] == {'body.0': 2, 'head': 2}
     for name, conv in (('body.0', supernet.body[0]), ('head', supernet.head)):
         winners = naive_winners(conv.alpha)
-        winners = sorted(winners) if layout == 'sorted' else winners
+        # In the head each channel group is a group of the convolution, and stays where it is.
+        if layout == 'sorted' and conv.groups == 1:
+            winners = sorted(winners)
         wanted = [list(PAIRS[w]) for w in winners for _ in range(conv.out_channels // 2)]
         assert read.layers[name].dilations.tolist() == wanted
         assert read.layers[name].groups == conv.groups

@@ -58,7 +58,7 @@ def test_choice_is_that_of_the_response_to_measured_inputs(groups):
 def test_equal_means_give_the_paper_s_choice(criterion, groups):
     torch.manual_seed(0)
     weight = torch.randn(600, 16 // groups, 9, 9)  # more than is converted at a time
-    plain = search_dilations(weight, criterion=criterion)
+    plain = search_dilations(weight, criterion=criterion, groups=groups)
     for value in (0.37, 4.0):
         mean = torch.full((16,), value)
         same = search_dilations(weight, criterion=criterion, groups=groups, input_mean=mean)
