@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import re
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,8 @@ def test_there_is_a_config_for_each_row_of_the_table():
         f'{kind}r{depth}{end}' for depth in DEPTHS for kind, end in (('', ''), ('ic-', '-k13'))
     ]
     expected = [f'ae_{network}{SCHEDULE}{ms}.py' for network in networks for ms in ('', '-ms')]
-    expected += [f'ae_ic-r{depth}-k13-supernet{SCHEDULE}.py' for depth in DEPTHS]
+    for kind in ('supernet', 'published'):
+        expected += [f'ae_ic-r{depth}-k13-{kind}{SCHEDULE}.py' for depth in DEPTHS]
     assert sorted(expected) == NAMES
 
 
@@ -68,7 +70,7 @@ def test_schedule_is_the_papers(name):
 @pytest.mark.parametrize('name', [name for name in NAMES if '_ic-' in name and '-ms' not in name])
 def test_method_changes_the_convolutions_only(name):
     ours = load_once(name).to_dict()
-    plain = load_once(name.replace('ic-', '').replace('-k13', '').replace('-supernet', ''))
+    plain = load_once(re.sub('ic-|-k13|-supernet|-published', '', name))
     plain = plain.to_dict()
     backbone = ours['model']['backbone']
     assert backbone['type'] == 'ICResNet'
@@ -76,6 +78,9 @@ def test_method_changes_the_convolutions_only(name):
         assert (backbone['d_max'], backbone.get('pattern')) == (6, None)
     else:
         pattern = FOLDER / 'patterns' / f'{Path(name).stem}.json'
+        if 'published' in name:
+            network = f'ic_resnet{re.search("-r([0-9]+)-", name)[1]}_k13'
+            pattern = FOLDER / '..' / 'patterns' / f'human_pose-{network}.json'
         assert (Path(backbone['pattern']), backbone.get('d_max')) == (pattern, None)
     ours['model']['backbone'] = plain_backbone(ours)
     assert ours == plain

@@ -1,0 +1,4 @@
+# The network that the paper's authors searched and published, in place of a search of one's own.
+_base_ = './mask-rcnn_ic-r101-k9_fpn_13e_coco.py'
+
+model = dict(backbone=dict(pattern='{{fileDirname}}/patterns/segmentation-ic_resnet101_k9.json'))
