@@ -9,14 +9,13 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from mmic.safe_load import StandIn, UnsafeFileError, check_kind, load_safely
+from mmic.wrappers import WRAPPED
 
 # Keys under which trainers save the weights, the first that is there is taken: mmengine, timm and
 # Lightning; torchvision, DETR and YOLO; DeepSpeed; BasicSR. Averaged ones come last: under
 # mmengine's `state_dict` they are averaged already where its EMAHook ran.
 CONTAINERS = ('state_dict', 'model_state_dict', 'model', 'net', 'network', 'module', 'params')
 AVERAGED = ('state_dict_ema', 'model_ema', 'ema', 'params_ema')
-# Modules that torch puts around others, anywhere in a network.
-INNER_WRAPPERS = ('_orig_mod', '_fsdp_wrapped_module', '_checkpoint_wrapped_module')
 # What stands in front of all names: of DDP, DataParallel and AveragedModel; and of a trainer's
 # attribute that holds the network.
 OUTER_WRAPPERS = ('module', 'model', 'net', 'network')
@@ -145,7 +144,7 @@ def _without_inner(
     def plain(name: str) -> str:
         if names is not None and name in names:
             return name
-        return '.'.join(part for part in name.split('.') if part not in INNER_WRAPPERS)
+        return '.'.join(part for part in name.split('.') if part not in WRAPPED)
 
     return {plain(name): value for name, value in tensors.items()}
 

@@ -72,7 +72,7 @@ def fuse(model, fold_bn=True):
     def replaceable(classes):
         return lambda name, conv: isinstance(conv, classes) and name not in read
 
-    fused = swap_convs(fused, _fold_do, replaceable(DOConv2d))
+    fused = swap_convs(fused, _fold_do, replaceable(DOConv2d), DOConv2d)
     own = _Own(fused)
     if fold_bn:
         for calls in parts:
@@ -85,7 +85,7 @@ def fuse(model, fold_bn=True):
     def arrange(name, conv):
         return _hand_over(conv, fused_conv(conv, inputs.get(name), outputs.get(name)))
 
-    return swap_convs(fused, arrange, replaceable(DILATED))
+    return swap_convs(fused, arrange, replaceable(DILATED), DILATED)
 
 
 def _switch_off_efficient_bn(module):

@@ -21,6 +21,7 @@ def network_cost(folder, config):
         MODELS.build(cfg.model),
         lambda name, conv: conv.fuse(),
         lambda name, conv: isinstance(conv, DOConv2d),
+        known=DOConv2d,
     )
     return measure_cost(model, IMAGE_SIZE)
 

@@ -27,17 +27,23 @@ def stacked_identity(taps, d_mul):
     return F.pad(blocks, (0, d_mul - blocks.shape[1]))
 
 
+def is_1x1(kernel_size):
+    """Whether a kernel, given as one number or two, has a single tap."""
+    return kernel_size in (1, (1, 1), [1, 1])
+
+
 class DOConv2d(nn.Conv2d):
     """Over-parameterised convolution ``W' = D o W`` with ``D = I + D'``.
 
     D' starts at zero, so that the layer starts as the plain convolution, and weight decay pulls
     D towards the identity. A plain checkpoint loads into W. A 1x1 convolution has nothing to
-    over-parameterise: registered for configs is a builder that makes it a plain one.
+    over-parameterise: ``DOConv2d(c_in, c_out, 1)`` is a plain ``nn.Conv2d``, since OpenMMLab's
+    networks build all of their convolutions, 1x1 included, by one ``conv_cfg``.
 
     Args:
         in_channels (int): C_in.
         out_channels (int): C_out.
-        kernel_size (int | tuple[int, int]): (M, N), any but 1x1.
+        kernel_size (int | tuple[int, int]): (M, N), 1x1 makes a plain one.
         stride (int | tuple[int, int]): Defaults to 1.
         padding (int | tuple[int, int] | str): Defaults to 0.
         dilation (int | tuple[int, int]): Defaults to 1.
@@ -53,11 +59,19 @@ class DOConv2d(nn.Conv2d):
         depthwise (Parameter): D', or D for ``init='random'``, (M * N, d_mul, C_in).
 
     Raises:
-        ValueError: A 1x1 kernel, d_mul below M * N, or an unknown option.
+        ValueError: d_mul below M * N, or an unknown option.
 
     Shape:
         Input (N, C_in, H, W), output (N, C_out, H', W') as of ``nn.Conv2d``.
     """
+
+    # Copies and pickles are made without arguments.
+    def __new__(cls, in_channels=None, out_channels=None, kernel_size=None, *args, **kwargs):
+        if cls is not DOConv2d or kernel_size is None or not is_1x1(kernel_size):
+            return super().__new__(cls)
+        kwargs.pop('d_mul', None)
+        kwargs.pop('init', None)
+        return nn.Conv2d(in_channels, out_channels, kernel_size, *args, **kwargs)
 
     def __init__(
         self,
@@ -117,6 +131,8 @@ class DOConv2d(nn.Conv2d):
             conv (nn.Conv2d): Any but 1x1.
             d_mul, init: As of the class.
         """
+        if is_1x1(conv.kernel_size):
+            raise ValueError('a 1x1 convolution has nothing to over-parameterise.')
         return copy_parameters(conv, build_like(cls, conv, d_mul=d_mul, init=init))
 
     def folded_weight(self, weight=None):

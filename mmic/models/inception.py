@@ -6,7 +6,8 @@ from mmic.layers import ICConv2d
 from mmic.models.selection import searched_convs, selector
 from mmic.pattern import DilationPattern, PatternError, is_published
 from mmic.supernet import WideConv2d
-from mmic.swap import named_convs, swap_convs
+from mmic.swap import named_convs, refusal, swap_convs
+from mmic.wrappers import named_parts
 
 # Methods that do not search every 3x3 convolution.
 SOME_LAYERS = ('nats', 'cr_nas')
@@ -53,6 +54,7 @@ def to_searched(model, pattern, select=None, part=None):
 
     Raises:
         PatternError: The pattern is broken or is another network's.
+        ValueError: A layer that the pattern names is no plain convolution, see ``swap_convs``.
     """
     rule = select if callable(select) else selector(select)
     if not isinstance(pattern, DilationPattern):
@@ -74,6 +76,10 @@ def to_searched(model, pattern, select=None, part=None):
         }
     else:
         convs = searched_convs(model, rule, dilated=True)
+    for name, conv in convs.items():
+        problem = refusal(name, conv)
+        if problem is not None:
+            raise ValueError(problem)
     pattern.check({_file_name(name, prefix): conv for name, conv in convs.items()})
 
     def replace(name, conv):
@@ -101,7 +107,7 @@ def _of_same_kind(names, rule):
 
 
 def _has_submodule(model, name):
-    return bool(name) and name in dict(model.named_modules())
+    return bool(name) and any(name == part for part, _, _ in named_parts(model))
 
 
 def _file_name(name, prefix):

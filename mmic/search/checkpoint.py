@@ -1,6 +1,7 @@
 """Between checkpoints and EDO: supernet weights in, searched network's weights out."""
 
 from mmic.supernet.wide_conv import sample_taps
+from mmic.wrappers import named_parts
 
 
 def supernet_convs(model, kind, scope=''):
@@ -19,7 +20,7 @@ def supernet_convs(model, kind, scope=''):
     prefix = f'{scope}.' if scope else ''
     return {
         name: module
-        for name, module in model.named_modules(remove_duplicate=False)
+        for name, _, module in named_parts(model)
         if isinstance(module, kind) and name.startswith(prefix)
     }
 

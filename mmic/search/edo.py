@@ -19,6 +19,7 @@ from mmic.search.blocks import check_blocks, choose_in_blocks
 from mmic.search.layout import check_layout, layout_meta, order_in_groups
 from mmic.search.response import candidates, first_minimum, infer_d_max, left_out, sum_inputs
 from mmic.supernet.wide_conv import WideConv2d
+from mmic.wrappers import layers_of_kind, part_of
 
 
 class LayerReport(NamedTuple):
@@ -163,11 +164,7 @@ def searched_layers(model, scope='', space='full', multiple=1, max_dilations=Non
         ValueError: There is no such scope, it holds no supernet layers, or the numbers do not fit
             a layer's channels; the message names the layer.
     """
-    modules = dict(model.named_modules())
-    if scope not in modules:
-        raise ValueError(f'The model has no part {scope!r}.')
-    parts = modules[scope].named_modules()
-    convs = {name: part for name, part in parts if isinstance(part, WideConv2d)}
+    convs = layers_of_kind(part_of(model, scope), WideConv2d)
     if not convs:
         raise ValueError(
             f'{scope or "the model"!r} holds no supernet layers (WideConv2d). Give the '
@@ -244,6 +241,6 @@ def search_network(
     told.update(multiple=multiple, max_dilations=max_dilations)
     told['errors'] = {report.name: round(report.error, 6) for report in reports}
     told['increases'] = {report.name: round(report.increase, 6) for report in reports}
-    stage_blocks = getattr(model.get_submodule(scope), 'stage_blocks', None)
+    stage_blocks = getattr(part_of(model, scope), 'stage_blocks', None)
     pattern = DilationPattern(layers, 'edo', scope, stage_blocks, {**(meta or {}), **told})
     return pattern, reports

@@ -15,6 +15,7 @@ from mmic.pattern import DilationPattern, LayerPattern
 from mmic.search.layout import check_layout, layout_meta, order_in_groups
 from mmic.supernet.candidates import as_pairs
 from mmic.supernet.mixed_conv import MixedConv2d
+from mmic.wrappers import layers_of_kind, part_of
 
 
 class LayerReport(NamedTuple):
@@ -100,13 +101,9 @@ def search_network(model, layout='sorted', scope='', meta=None, alphas=None):
         ValueError: There is no such scope, it holds no supernet layers, or an alpha is
             unusable; the message names the layer.
     """
-    modules = dict(model.named_modules())
-    if scope not in modules:
-        raise ValueError(f'The model has no part {scope!r}.')
+    part = part_of(model, scope)
     layers, reports, groups = {}, [], {}
-    for name, conv in modules[scope].named_modules():
-        if not isinstance(conv, MixedConv2d):
-            continue
+    for name, conv in layers_of_kind(part, MixedConv2d).items():
         full_name = f'{scope}.{name}' if scope else name
         alpha = conv.alpha if alphas is None else alphas[full_name]
         try:
@@ -123,6 +120,6 @@ def search_network(model, layout='sorted', scope='', meta=None, alphas=None):
         )
     told = {**layout_meta(layout), 'num_groups': groups}
     told['entropy'] = {report.name: round(report.entropy, 4) for report in reports}
-    stage_blocks = getattr(modules[scope], 'stage_blocks', None)
+    stage_blocks = getattr(part, 'stage_blocks', None)
     pattern = DilationPattern(layers, 'nats', scope, stage_blocks, {**(meta or {}), **told})
     return pattern, reports

@@ -308,7 +308,6 @@ def test_moves_and_copies(conv):
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        ({'kernel_size': 1}, '1x1 convolution has nothing'),
         ({'kernel_size': 3, 'd_mul': 8}, 'from 9 up.*got 8'),
         ({'kernel_size': (5, 3), 'd_mul': 9}, 'from 15 up.*got 9'),
         ({'kernel_size': 3, 'd_mul': 9.0}, 'whole number.*got 9.0'),

@@ -1,6 +1,7 @@
 """PSConv and DO-Conv in networks: by backbone, by ``conv_cfg`` and by ``build_swapped``."""
 
 import copy
+import pickle
 
 import pytest
 import torch
@@ -8,10 +9,12 @@ from mmengine.config import ConfigDict
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
-from mmic.layers import DOConv2d, MaskedPSConv2d, PSConv2d
+from mmic.layers import DOConv2d, ICConv2d, MaskedPSConv2d, PSConv2d
 from mmic.pattern import PatternError
 
 mmdet = pytest.importorskip('mmdet.models.backbones', reason='mmdet is not installed')
+
+from mmcv.cnn import build_conv_layer  # noqa: E402
 
 from mmic.models import PSResNet, PSResNeXt, build_swapped  # noqa: E402
 from mmic.models.convs import to_swapped  # noqa: E402
@@ -532,3 +535,65 @@ def test_d_mul_of_another_checkpoint_is_refused_by_mmengine_too(tmp_path):
     torch.save({'state_dict': trained.state_dict()}, tmp_path / 'trained.pth')
     with pytest.raises(ValueError, match=r"'layer1\.0\.conv1': D is \(9, 49, 8\).*\(9, 9, 8\)"):
         load_checkpoint(mmdet.ResNet(18, conv_cfg=DO, **THIN), str(tmp_path / 'trained.pth'))
+
+
+# Types as classes, as in new-style configs
+
+
+def test_swaps_take_classes_and_names():
+    class Own(PSConv2d):
+        pass
+
+    for kind in (PSConv2d, 'PSConv2d', 'mmic.PSConv2d', 'mmic.layers.ps_conv.PSConv2d', Own):
+        network = to_swapped(network_of(nn.Conv2d(8, 8, 3)), dict(type=kind, pattern=(1, 2)))
+        assert type(network.stage.conv) is (Own if kind is Own else PSConv2d), kind
+    network = build_swapped(EXTRA, dict(type=DOConv2d))
+    assert any(isinstance(module, DOConv2d) for module in network.modules())
+
+
+@pytest.mark.parametrize('kind', [nn.Conv2d, 'Conv2d', 3, ICConv2d])
+def test_swap_of_another_type_names_it(kind):
+    told = getattr(kind, '__name__', kind)
+    with pytest.raises(ValueError, match=rf"one of \['DOConv2d', .*got {told!r}"):
+        to_swapped(network_of(nn.Conv2d(8, 8, 3)), dict(type=kind))
+    with pytest.raises(ValueError, match='has no type'):
+        to_swapped(network_of(nn.Conv2d(8, 8, 3)), {})
+
+
+@pytest.mark.parametrize('kind', [DOConv2d, 'DOConv2d', 'mmic.DOConv2d'])
+def test_do_conv_of_a_1x1_kernel_is_a_plain_convolution(kind):
+    for size in (1, (1, 1), [1, 1]):
+        conv = build_conv_layer(dict(type=kind, d_mul=12), 8, 16, size, stride=2, bias=False)
+        assert type(conv) is nn.Conv2d
+        assert (conv.out_channels, conv.stride, conv.bias) == (16, (2, 2), None)
+    conv = build_conv_layer(dict(type=kind), 8, 16, kernel_size=3, padding=1)
+    assert type(conv) is DOConv2d
+    for twin in (copy.deepcopy(conv), pickle.loads(pickle.dumps(conv))):
+        assert type(twin) is DOConv2d
+        assert torch.equal(twin.weight, conv.weight)
+
+
+def test_registered_do_conv_is_the_class():
+    assert MODELS.get('DOConv2d') is MODELS.get('mmic.DOConv2d') is DOConv2d
+
+
+def test_network_of_do_conv_given_as_a_class():
+    network = MODELS.build(dict(type=mmdet.ResNet, depth=50, conv_cfg=dict(type=DOConv2d)))
+    found = [part for part in network.modules() if isinstance(part, nn.Conv2d)]
+    kinds = {conv.kernel_size: type(conv) for conv in found}
+    assert kinds[1, 1] is nn.Conv2d
+    assert kinds[3, 3] is kinds[7, 7] is DOConv2d
+
+
+def test_models_are_built_from_classes():
+    from mmdet.models.necks import FPN
+
+    from mmic.models import ICResNet, build_supernet
+
+    tiny = dict(type=ICResNet, depth=18, base_channels=8, d_max=2)
+    assert type(MODELS.build(tiny)) is ICResNet
+    neck = dict(type=FPN, in_channels=[8, 16], out_channels=8, num_outs=2)
+    network = MODELS.build(dict(type=build_supernet, model=neck, d_max=2))
+    assert type(network) is FPN
+    network = MODELS.build(dict(type=build_swapped, model=neck, conv=dict(type=PSConv2d)))
+    assert any(isinstance(module, PSConv2d) for module in network.modules())
