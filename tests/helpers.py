@@ -15,6 +15,7 @@ from unittest import mock
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 TOOLS = ROOT / 'tools'
@@ -263,3 +264,10 @@ def naive_taps(weight, dilations):
                 row, column = centre + (u - 1) * h, centre + (v - 1) * w
                 taps[channel, :, u, v] = weight[channel, :, row, column]
     return taps
+
+
+def picture_colours(path):
+    """How many colours cover at least a thousandth of a picture; 1 where nothing is drawn."""
+    with Image.open(path) as picture:
+        found = picture.convert('RGB').getcolors(2**24)
+        return sum(count >= picture.width * picture.height / 1000 for count, _ in found)

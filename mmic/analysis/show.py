@@ -49,17 +49,22 @@ def pattern_table(pattern, shown=4, **extra):
 
 
 def plot_pattern(pattern, path, title=None):
+    """Save ``pattern_figure`` as a picture file, whose format follows its suffix."""
+    pattern_figure(pattern, title).savefig(path, dpi=120)
+
+
+def pattern_figure(pattern, title=None):
     """Draw a heat map: layers against dilations, coloured by their share of the channels.
 
     Args:
         pattern (DilationPattern): The pattern.
-        path (str | Path): Picture file; the format follows its suffix.
         title (str, optional): Defaults to None: the method and the pattern's file.
-    """
-    import matplotlib
 
-    matplotlib.use('Agg')
-    from matplotlib import pyplot as plt
+    Returns:
+        matplotlib.figure.Figure
+    """
+    # Without pyplot no backend is chosen and no figure is left open: it is drawn by Agg.
+    from matplotlib.figure import Figure
 
     largest = max(int(layer.dilations.max()) for layer in pattern.layers.values())
     shares = torch.zeros(len(pattern.layers), largest, largest)
@@ -68,8 +73,9 @@ def plot_pattern(pattern, path, title=None):
             shares[row, h - 1, w - 1] = count / layer.out_channels
     names = [f'{name} ({layer.out_channels})' for name, layer in pattern.layers.items()]
     pairs = [f'{h},{w}' for h in range(1, largest + 1) for w in range(1, largest + 1)]
-    width, height = 3.5 + 0.34 * len(pairs), 1.8 + 0.24 * len(names)
-    figure, axes = plt.subplots(figsize=(width, height), layout='constrained')
+    size = (3.5 + 0.34 * len(pairs), 1.8 + 0.24 * len(names))
+    figure = Figure(figsize=size, layout='constrained')
+    axes = figure.subplots()
     image = axes.imshow(100 * shares.flatten(1), aspect='auto', cmap='viridis', vmin=0)
     axes.set_xticks(range(len(pairs)), pairs, rotation=90, fontsize=8)
     axes.set_yticks(range(len(names)), names, fontsize=8)
@@ -77,5 +83,4 @@ def plot_pattern(pattern, path, title=None):
     axes.set_ylabel('layer (output channels)')
     axes.set_title(title or f'{pattern.method} pattern: {pattern.source}', fontsize=10)
     figure.colorbar(image, label='channels with this dilation, %')
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    return figure

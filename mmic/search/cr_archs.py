@@ -6,6 +6,7 @@ for dilation 1, 2, 3. MobileNetV2's stage code has ten units: stem, the groups o
 64, 96, 160 and 320 channels, last convolution, pooling.
 """
 
+from difflib import get_close_matches
 from typing import NamedTuple, Optional, Tuple
 
 from mmic.pattern import is_integer
@@ -92,10 +93,16 @@ def published(name):
         Architecture
 
     Raises:
-        ValueError: The paper has no such architecture; the message lists all.
+        ValueError: The paper has no such architecture; the message lists those of similar names,
+            and then all.
     """
     if name not in PUBLISHED:
-        raise ValueError(f'CR-NAS has no architecture {name!r}; it has {", ".join(PUBLISHED)}.')
+        lower = {known.lower(): known for known in PUBLISHED}
+        near = [lower[found] for found in get_close_matches(str(name).lower(), lower)]
+        told = f' Did you mean {" or ".join(near)}?' if near else ''
+        raise ValueError(
+            f'CR-NAS has no architecture {name!r}.{told} It has {", ".join(PUBLISHED)}.'
+        )
     return PUBLISHED[name]
 
 

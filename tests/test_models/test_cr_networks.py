@@ -456,7 +456,7 @@ MOBILE = {'stage_blocks': list(MOBILENETV2)}
             {**FINAL, 'search': 'both'},
             "search must be 'stage' or 'operation', got 'both'",
         ),
-        (CRResNet, {'arch': 'CR-ResNet34'}, "no architecture 'CR-ResNet34'; it has .*CR-ResNet101"),
+        (CRResNet, {'arch': 'CR-ResNet34'}, "no architecture 'CR-ResNet34'. .*CR-ResNet101"),
         (CRResNet, {'arch': 'CR-ResNet50', 'depth': 18}, 'has depth=50, got depth=18'),
         (CRResNet, {'arch': 'CR-MobileNetV2'}, "is a resnet; arch='CR-MobileNetV2' is a mobilenet"),
         (CRResNeXt, {'arch': 'CR-ResNet50'}, "CRResNeXt is a resnext; arch='CR-ResNet50'"),
