@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+from mmengine.config import Config
 from rich.console import Console
 from rich.table import Table
 
@@ -19,13 +20,19 @@ from mmic.analysis.compare import (
     METRICS,
     cell,
     comparison_rows,
-    detect,
     markdown_table,
     measure_cost,
     read_metrics,
 )
-from mmic.analysis.detections import plot_detections
-from mmic.datasets.toy_scene import CLASSES, COMPANION_COLOURS
+from mmic.analysis.detections import detections_figure
+from mmic.analysis.detectors import (
+    build_dataset,
+    choose_images,
+    class_looks,
+    detect,
+    ground_truth,
+    load_detector,
+)
 from mmic.engine.toy_chains import CHAINS, ToyChain
 from mmic.files import write_file
 
@@ -63,38 +70,40 @@ def parse_args():
     return args
 
 
-def show_detections(demo, models, path, shown=4):
-    """Draw ground truth and detections on the first validation images with large objects."""
-    data = ROOT / demo.data
-    content = json.loads((data / 'annotations' / 'val.json').read_text())
-    truth = {image['id']: [] for image in content['images']}
-    largest = dict.fromkeys(truth, 0)
-    for item in content['annotations']:
-        x, y, width, height = item['bbox']
-        box = (x, y, x + width, y + height)
-        truth[item['image_id']].append((box, item['category_id'] - 1, None))
-        largest[item['image_id']] = max(largest[item['image_id']], item['area'])
-    chosen = sorted(content['images'], key=lambda image: largest[image['id']] < 96**2)[:shown]
-    files = [str(data / 'val' / image['file_name']) for image in chosen]
-    columns = {'ground truth': [truth[image['id']] for image in chosen]}
-    columns.update({name: detect(models[name], files) for name in ('plain', 'searched')})
-    write_file(
-        ROOT / path,
-        lambda name: plot_detections(files, columns, CLASSES, COMPANION_COLOURS, name),
-        overwrite=True,
-    )
+def show_detections(models, path, shown=4):
+    """Draw ground truth and detections on the first validation images with large objects.
+
+    Args:
+        models (dict[str, nn.Module]): From ``load_detector``.
+        path (Path): The picture.
+        shown (int): How many images. Defaults to 4.
+    """
+    dataset = build_dataset(models['plain'].cfg)
+    looks = class_looks(dataset)
+    infos = choose_images(dataset, None, len(dataset))
+    infos = sorted(infos, key=lambda info: largest_area(info) < 96**2)[:shown]
+    images = {f'image {info["img_id"]}': info['img_path'] for info in infos}
+    columns = {'ground truth': [ground_truth(info, looks, masks=False) for info in infos]}
+    for name in ('plain', 'searched'):
+        columns[name] = detect(models[name], images.values(), looks)
+    figure = detections_figure(images, columns)
+    write_file(path, lambda name: figure.savefig(name, dpi=110), overwrite=True)
+
+
+def largest_area(info):
+    """Area of an image's largest box, in square pixels."""
+    boxes = [item['bbox'] for item in info['instances']]
+    return max(((x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in boxes), default=0)
 
 
 def summarise(demo, configs):
     """Measure the networks; return {network: {column: value}} and the models."""
-    from mmdet.apis import init_detector
-
     results, models = {}, {}
     for name in configs:
         folder = ROOT / demo.work / name
         checkpoint = (folder / 'last_checkpoint').read_text().strip()
         config = folder / Path(configs[name]).name
-        model = models[name] = init_detector(str(config), str(ROOT / checkpoint), device='cpu')
+        model = models[name] = load_detector(Config.fromfile(config), str(ROOT / checkpoint))
         results[name] = {
             **read_metrics(folder),
             **measure_cost(model, IMAGE_SIZE),
@@ -133,7 +142,7 @@ def main():
     configs = CHAINS[args.method](demo)
     console.print('[bold]summary[/]: measuring, drawing detections')
     results, models = summarise(demo, configs)
-    show_detections(demo, models, demo.work / 'detections.png')
+    show_detections(models, ROOT / demo.work / 'detections.png')
     rows, said = comparison_rows(results), verdict(results)
     table = Table(*rows[0], title='Equal budgets, from equal starts')
     for row in rows[1:]:
@@ -146,7 +155,7 @@ def main():
         write_file(ROOT / demo.work / name, lambda n, t=text: Path(n).write_text(t), overwrite=True)
     console.print(
         f'{time.perf_counter() - start:.0f} s in all. In {demo.work}: table.md, results.json, '
-        'pattern.json, pattern.png (its heat map), detections.png'
+        'pattern.json, pattern.png (its picture), detections.png'
     )
 
 

@@ -1,4 +1,4 @@
-"""Compare trained detectors: what they score, what they cost, what they see."""
+"""Compare trained detectors: what they score and what they cost."""
 
 import json
 from pathlib import Path
@@ -57,33 +57,6 @@ def measure_cost(model, image_size):
         'params': sum(parameter.numel() for parameter in model.parameters()),
         'backbone MACs': int(counted['flops']),
     }
-
-
-def detect(model, images, score=0.3):
-    """Run an mmdet detector on image files.
-
-    Args:
-        model (nn.Module): From ``mmdet.apis.init_detector``.
-        images (list[str]): Image files.
-        score (float): Detections below it are left out. Defaults to 0.3.
-
-    Returns:
-        list[list[tuple]]: For each image, ``(box, label, score)`` as ``plot_detections`` takes
-        them.
-    """
-    from mmdet.apis import inference_detector
-
-    results = [result.pred_instances.cpu() for result in inference_detector(model, images)]
-    return [
-        [
-            (box, label, value)
-            for box, label, value in zip(
-                found.bboxes.tolist(), found.labels.tolist(), found.scores.tolist()
-            )
-            if value >= score
-        ]
-        for found in results
-    ]
 
 
 def cell(column, value):
