@@ -23,8 +23,10 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, PARAM_SCHEDULERS, DefaultScope
 from torch import nn
 
+from mmic.engine.reproduce import config_of as config_of_step
 from mmic.engine.reproduce import inputs_of, steps_of
 from mmic.engine.rows import read_rows
+from mmic.layers import DOConv2d
 
 pytest.importorskip('mmpretrain', reason='mmpretrain is missing')
 
@@ -74,8 +76,8 @@ def load(name):
 
 
 def recipe_of(name):
-    """A config's recipe; those of Tables 6 and 7 change the network of another one."""
-    network = re.sub(r'^do-|_\d+e_in1k(\.py)?$|-(stages?\d+|random-init)', '', name)
+    """A config's recipe; that of Table 6 changes the network of another one."""
+    network = re.sub(r'^do-|_\d+e_in1k(\.py)?$|-stage0', '', name)
     return RECIPES[network]
 
 
@@ -121,7 +123,7 @@ def expected_rate(recipe, epoch):
 
 def test_every_network_has_its_recipe():
     networks = {re.sub(r'^do-|_\d+e_in1k\.py$', '', name) for name in CONFIGS}
-    assert {name for name in networks if not re.search('stage|random', name)} == set(RECIPES)
+    assert networks - {'r50-v1b-stage0'} == set(RECIPES)
 
 
 @pytest.mark.parametrize('name', CONFIGS)
@@ -204,6 +206,60 @@ def test_rows_of_two_trainings_differ_in_do_conv_alone(base, later):
         assert [step.command[0] for step in steps] == ['tools/train.py'] * 2 + ['tools/test.py']
         # No published weights.
         assert inputs_of(steps)[1] == []
+
+
+@functools.lru_cache(maxsize=None)
+def trained(row):
+    """The backbone of a row's training, with the options of its command, without weights."""
+    step, *_ = steps_of(read_rows(), row)
+    # mmpretrain's ResNet reads the values of one.
+    linspace = mock.patch('torch.linspace', functools.partial(torch.linspace, device='cpu'))
+    scope = DefaultScope.overwrite_default_scope('mmpretrain')
+    with scope, linspace, torch.device('meta'):
+        return MODELS.build(config_of_step(step).model).backbone
+
+
+def over_parameterised(backbone):
+    return {name: m for name, m in backbone.named_modules() if isinstance(m, DOConv2d)}
+
+
+# The rows of Table 6 that have DO-Conv in all stages.
+EVERYWHERE = {
+    'do.t6.cifar100.resnetv2_20': 'do.t1.cifar100.resnetv2_20',
+    'do.t6.imagenet.resnetv1b_50': 'do.t2.resnetv1b_50',
+}
+
+
+@pytest.mark.parametrize(
+    'row',
+    [f'do.t6.cifar100.resnetv2_20.s{stages}' for stages in ('0', '1', '2', '3', '01', '012')]
+    + [
+        f'do.t6.imagenet.resnetv1b_50.s{stages}'
+        for stages in ('0', '1', '2', '3', '4', '01', '012', '0123')
+    ],
+)
+def test_stages_of_table_6(row):
+    network, _, stages = row.rpartition('.s')
+    everywhere = over_parameterised(trained(EVERYWHERE[network]))
+    expected = {name for name in everywhere if (name[5] if 'layer' in name else '0') in stages}
+    assert set(over_parameterised(trained(row))) == expected
+
+
+@pytest.mark.parametrize(('size', 'depth'), [('mn', 9), ('plus2', 25), ('times2', 36)])
+def test_multipliers_of_table_8(size, depth):
+    row = read_rows()[f'do.t8.resnetv2_20.dmul_{size}']
+    layers = over_parameterised(trained(row.same_as or row.id))
+    assert len(layers) == 19
+    assert {layer.depthwise.shape[:2] for layer in layers.values()} == {(9, depth)}
+    assert {layer.weight.flatten(2).shape[2] for layer in layers.values()} == {depth}
+
+
+@pytest.mark.parametrize('init', ['random', 'identity'])
+def test_starts_of_table_7(init):
+    row = read_rows()[f'do.t7.resnetv1b_50.{init}_init']
+    layers = over_parameterised(trained(row.same_as or row.id))
+    assert len(layers) == 17
+    assert {layer.init for layer in layers.values()} == {init}
 
 
 def test_labels_are_smoothed_by_a_tenth():

@@ -1,4 +1,5 @@
-# DO-Conv in single stages (Table 6); the stem is stage 0.
+# DO-Conv in some stages (Table 6): here the stem, which is stage 0; configs/rows/do.yml sets
+# `select` for the others.
 _base_ = './r20-v2_164e_cifar100.py'
 
 model = dict(

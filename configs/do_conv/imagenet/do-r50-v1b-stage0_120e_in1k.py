@@ -1,4 +1,5 @@
-# DO-Conv in single stages (Table 6); the stem is stage 0.
+# DO-Conv in some stages (Table 6): here the stem, which is stage 0; configs/rows/do.yml sets
+# `select` for the others.
 _base_ = './r50-v1b_120e_in1k.py'
 
 model = dict(

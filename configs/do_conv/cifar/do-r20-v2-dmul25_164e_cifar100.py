@@ -1,4 +1,0 @@
-# D_mul = (M + 2)(N + 2) (Table 8), 25 for kernels of 3x3.
-_base_ = './do-r20-v2_164e_cifar100.py'
-
-model = dict(backbone=dict(conv_cfg=dict(d_mul=25)))
