@@ -14,6 +14,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import MODELS, PARAM_SCHEDULERS, DefaultScope
 from torch import nn
 
+from mmic.engine.rows import read_rows
 from mmic.layers import DOConv2d, ICConv2d, MaskedPSConv2d, PSConv2d
 from mmic.pattern import DilationPattern, LayerPattern
 from mmic.supernet import WideConv2d
@@ -61,12 +62,12 @@ DO_EPOCHS = {
 IC_POSE = ['r50', 'r101']
 PS_STEPS = ['r50', 'r101', 'x101-32x4d']
 PATTERNS = {
-    'ps-r50': (1, 2, 1, 4),
-    'ps-r50-p12': (1, 2),
-    'ps-r50-p1211': (1, 2, 1, 1),
-    'ps-r50-p12111111': (1, 2, 1, 1, 1, 1, 1, 1),
-    'ps-r50-p1411': (1, 4, 1, 1),
-    'ps-r50-p1248': (1, 2, 4, 8),
+    'ps.t1.r50': (1, 2, 1, 4),
+    'ps.t3.r50.t2': (1, 2),
+    'ps.t3.r50.t4': (1, 2, 1, 1),
+    'ps.t3.r50.t8': (1, 2, 1, 1, 1, 1, 1, 1),
+    'ps.t4.r50.p1411': (1, 4, 1, 1),
+    'ps.text.r50.p1248': (1, 2, 4, 8),
 }
 # Millions of parameters that the papers and their tables print.
 MILLIONS = {
@@ -101,7 +102,7 @@ def plain_name(name):
     """The config of the plain network that one of a method is compared with."""
     name = re.sub('/(do|ps|ic)-', '/', name)
     name = re.sub(r'-k\d+(-c4-crowdhuman)?(-supernet)?_', '_', name)
-    return re.sub(r'-(stage0|p[1248]+|(in|out)put-axis|mask)_', '_', name)
+    return name.replace('-stage0_', '_')
 
 
 @functools.lru_cache(maxsize=None)
@@ -141,8 +142,6 @@ def test_configs_are_those_of_the_papers_tables():
             }
     for net in PS_STEPS:
         expected |= {f'psconv/imagenet/{prefix}{net}_100e_in1k.py' for prefix in ('', 'ps-')}
-    others = ['ps-r50-input-axis', 'ps-r50-output-axis', 'ps-r50-mask']
-    expected |= {f'psconv/imagenet/{net}_120e_in1k.py' for net in [*PATTERNS, *others]}
     for net in IMAGENET['ic_conv']:
         expected |= {
             f'ic_conv/imagenet/{name}_100e_in1k.py'
@@ -243,21 +242,34 @@ def test_searched_network_has_the_parameters_of_the_plain_one(name, tmp_path):
     )
 
 
-@pytest.mark.parametrize('net', PATTERNS)
-def test_ps_ablation_has_its_pattern(net):
-    model = build(load(f'psconv/imagenet/{net}_120e_in1k.py').model)
+def build_row(key, device='meta'):
+    """Build the model of a row, with its options."""
+    row = read_rows()[key]
+    cfg = copy.deepcopy(load(row.config))
+    cfg.merge_from_dict(row.options)
+    return build(cfg.model, device)
+
+
+@pytest.mark.parametrize('row', PATTERNS)
+def test_ps_ablation_has_its_pattern(row):
+    model = build_row(row)
     convs = [conv for conv in model.modules() if isinstance(conv, PSConv2d)]
     assert len(convs) == 16
-    assert {(conv.pattern, conv.axes) for conv in convs} == {(PATTERNS[net], 'both')}
+    assert {(conv.pattern, conv.axes) for conv in convs} == {(PATTERNS[row], 'both')}
 
 
 @pytest.mark.parametrize('axis', ['input', 'output'])
 def test_ps_axis_ablation_varies_along_one_axis(axis):
-    model = build(load(f'psconv/imagenet/ps-r50-{axis}-axis_120e_in1k.py').model, 'cpu')
+    model = build_row(f'ps.t5.r50.{axis[:-3]}_only', 'cpu')
     dilations = model.backbone.layer1[0].conv2.dilations
     across = dilations if axis == 'output' else dilations.T
     assert (across == across[:, :1]).all()
     assert across[:4, 0].tolist() == [1, 2, 1, 4]
+
+
+def test_ps_mask_ablation_learns_its_dilations():
+    model = build_row('ps.text.r50.dynamic_mask')
+    assert sum(isinstance(conv, MaskedPSConv2d) for conv in model.modules()) == 16
 
 
 # Training

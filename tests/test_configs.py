@@ -16,6 +16,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, PARAM_SCHEDULERS, DefaultScope
 from mmengine.utils import get_installed_path
 
+from mmic.engine.rows import read_rows
 from mmic.layers import DOConv2d, ICConv2d, PSConv2d
 from mmic.models.backbones import is_3x3_after_stem
 from mmic.models.nats import MIDDLE_CONVS
@@ -407,20 +408,23 @@ def test_readme_counts_the_parameters_of_each_config(folder):
 # and 512 channels there, ResNeXt's twice as many.
 GROUPS = {
     'r50': (16, 16, 16),
-    'r50-n1': (1, 1, 1),
-    'r50-n2': (2, 2, 2),
-    'r50-n4': (4, 4, 4),
-    'r50-n8': (8, 8, 8),
-    'r50-n32': (32, 32, 32),
-    'r50-c1': (128, 256, 512),
-    'r50-c8': (16, 32, 64),
-    'r50-c16': (8, 16, 32),
-    'r50-c32': (4, 8, 16),
-    'r50-c64': (2, 4, 8),
-    'r50-set-a': (16, 16, 16),
-    'r50-set-b': (16, 16, 16),
     'r101': (4, 8, 16),
     'x101-32x4d': (8, 16, 32),
+}
+# The same, of rows that search ResNet-50 in other spaces.
+ROW_GROUPS = {
+    'nats.t2.g1': (1, 1, 1),
+    'nats.t2.g2': (2, 2, 2),
+    'nats.t2.g4': (4, 4, 4),
+    'nats.t2.g8': (8, 8, 8),
+    'nats.t2.g32': (32, 32, 32),
+    'nats.t3.c1': (128, 256, 512),
+    'nats.t3.c8': (16, 32, 64),
+    'nats.t3.c16': (8, 16, 32),
+    'nats.t3.c32': (4, 8, 16),
+    'nats.t3.c64': (2, 4, 8),
+    'nats.t5.a': (16, 16, 16),
+    'nats.t5.b': (16, 16, 16),
 }
 BLOCKS = {'r50': (4, 6, 3), 'r101': (4, 23, 3), 'x101': (4, 23, 3)}
 SMALL = [(1, 1), (2, 2), (3, 3)]
@@ -445,14 +449,32 @@ def test_every_nats_variant_has_its_groups_written_above():
     }
 
 
-@pytest.mark.parametrize('variant', GROUPS)
+def nats_backbone(variant):
+    """Backbone of a supernet: of its config, or of a row with the options that it changes."""
+    if variant in GROUPS:
+        return load(nats_search(variant)).model.backbone
+    row = read_rows()[variant]
+    cfg = load(row.supernet)
+    cfg.merge_from_dict(row.supernet_options)
+    return cfg.model.backbone
+
+
+def test_every_row_that_searches_with_nats_has_its_groups_written_above():
+    searches = [row for row in read_rows().values() if row.search == 'nats']
+    assert {row.id for row in searches if row.supernet_options} == set(ROW_GROUPS)
+    assert {row.supernet for row in searches} == {nats_search(variant) for variant in GROUPS}
+
+
+@pytest.mark.parametrize('variant', [*GROUPS, *ROW_GROUPS])
 def test_nats_searches_stages_3_to_5_in_the_groups_of_the_paper(variant):
-    backbone = load(nats_search(variant)).model.backbone
+    backbone = nats_backbone(variant)
     model = build(backbone, 'mmdet', 'meta')
     plain = build(plain_form(backbone), 'mmdet', 'meta')
-    set_name = variant[-1] if '-set-' in variant else 'c'
+    set_name = variant[-1] if variant.startswith('nats.t5.') else 'c'
     found, expected = shapes(model), shapes(plain)
-    for stage, blocks, groups in zip((2, 3, 4), BLOCKS[variant.split('-')[0]], GROUPS[variant]):
+    counts = {**GROUPS, **ROW_GROUPS}[variant]
+    network = 'r50' if variant in ROW_GROUPS else variant.split('-')[0]
+    for stage, blocks, groups in zip((2, 3, 4), BLOCKS[network], counts):
         candidates = CANDIDATES[set_name][stage == 4]
         for block in range(blocks):
             layer = f'layer{stage}.{block}.conv2'
@@ -470,8 +492,7 @@ def test_nats_searches_stages_3_to_5_in_the_groups_of_the_paper(variant):
 def test_nats_search_config_is_the_first_one_with_another_backbone(variant):
     """And that is the plain network's, with the norms of ImageNet."""
     ours, first = (load_once(nats_search(name)).to_dict() for name in (variant, 'r50'))
-    network = re.sub(r'-(n\d+|c\d+|set-.)$', '', variant)
-    plain = load_once(f'nats/faster-rcnn_{network}_fpn_13e_coco.py').to_dict()['model']
+    plain = load_once(f'nats/faster-rcnn_{variant}_fpn_13e_coco.py').to_dict()['model']
     backbone = plain['backbone']
     assert (backbone['norm_cfg'].pop('type'), backbone['norm_eval']) == ('SyncBN', False)
     backbone['norm_cfg']['type'], backbone['norm_eval'] = 'BN', True

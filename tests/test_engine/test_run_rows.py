@@ -215,8 +215,9 @@ def test_real_steps(rows):
     )
     assert done[0].writes[1] == '/sets/coco/annotations/nats_alpha.json'
     assert supernet.startswith(
-        'tools/train.py configs/nats/faster-rcnn_nats-r50-n4-supernet_fpn_25e_coco.py '
-        '--auto-scale-lr --cfg-options train_dataloader.dataset.data_root=/sets/coco/'
+        'tools/train.py configs/nats/faster-rcnn_nats-r50-supernet_fpn_25e_coco.py '
+        '--work-dir work_dirs/nats.t2.g4/supernet --auto-scale-lr --cfg-options '
+        'model.backbone.num_groups=4 train_dataloader.dataset.data_root=/sets/coco/'
     )
     assert 'train_cfg.alpha_dataloader.dataset.data_root=/sets/coco/' in supernet
     assert 'test_evaluator.ann_file=/sets/coco/annotations/instances_val2017.json' in test

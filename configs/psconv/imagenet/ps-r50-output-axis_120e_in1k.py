@@ -1,4 +1,0 @@
-# Dilations vary along the output channels alone (Table 5).
-_base_ = './ps-r50_120e_in1k.py'
-
-model = dict(backbone=dict(conv=dict(axes='output')))
