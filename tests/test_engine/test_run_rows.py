@@ -388,7 +388,7 @@ def test_a_small_chain_from_end_to_end(rows, tmp_path):
     assert all(value in (0, 25, 50, 75, 100) for value in values.values())
     assert values['top1_acc'] <= values['top5_acc']
     assert json.loads((tmp_path / 'results.json').read_text()) == {'ic.t1.r18.base': values}
-    logs = list(tmp_path.glob('r18_100e_in1k/*/vis_data/scalars.json'))
+    logs = list(tmp_path.glob('ic_conv/imagenet/r18_100e_in1k/*/vis_data/scalars.json'))
     scalars = [json.loads(line) for log in logs for line in log.read_text().splitlines()]
     # 8 images, 2 at a time, from random weights.
     losses = [line['loss'] for line in scalars if 'loss' in line]
