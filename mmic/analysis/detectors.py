@@ -3,6 +3,7 @@
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Tuple
 
+import numpy as np
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import nn
@@ -151,11 +152,30 @@ def detect(
                 f'set has {len(looks)} classes.'
             )
         masks = found.masks.numpy() if 'masks' in found else [None] * len(found)
-        parts = zip(found.bboxes.tolist(), found.labels.tolist(), found.scores.tolist(), masks)
+        boxes = [
+            mask_box(mask) if mask is not None and box[2] <= box[0] else box
+            for box, mask in zip(found.bboxes.tolist(), masks)
+        ]
+        parts = zip(boxes, found.labels.tolist(), found.scores.tolist(), masks)
         drawn.append(
             [Instance(box, *looks[label], value, mask) for box, label, value, mask in parts]
         )
     return drawn
+
+
+def mask_box(mask: np.ndarray) -> List[float]:
+    """The box around a mask, for detectors such as SOLO that find masks alone.
+
+    Args:
+        mask (ndarray): bool, (H, W).
+
+    Returns:
+        list[float]: x1, y1, x2, y2 in pixels; zeros where nothing is in the mask.
+    """
+    if not mask.any():
+        return [0.0] * 4
+    (rows,), (columns,) = mask.any(1).nonzero(), mask.any(0).nonzero()
+    return [float(value) for value in (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)]
 
 
 def ground_truth(

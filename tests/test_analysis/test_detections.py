@@ -173,6 +173,31 @@ def test_detections_are_those_of_mmdet(toy_data, detectors):
     assert np.array_equal([one.mask for one in found], expected.masks[kept].numpy())
 
 
+def test_masks_without_boxes_get_one(toy_data, detectors, monkeypatch):
+    """SOLO's boxes are all zeros."""
+    import mmdet.apis
+    from mmengine.config import Config
+    from mmengine.structures import InstanceData
+
+    from mmic.analysis.detectors import detect, load_detector
+
+    masks = torch.zeros(2, 20, 30, dtype=torch.bool)
+    masks[0, 5:10, 8:21] = True
+    found = InstanceData(
+        bboxes=torch.zeros(2, 4),
+        labels=torch.tensor([0, 1]),
+        scores=torch.tensor([0.9, 0.8]),
+        masks=masks,
+    )
+    result = mmdet.apis.inference.DetDataSample(pred_instances=found)
+    monkeypatch.setattr(mmdet.apis, 'inference_detector', lambda model, image: result)
+    model = load_detector(Config.fromfile(detectors[0]), str(detectors[1]))
+    (drawn,) = detect(model, ['x.png'], [('cat', RED), ('dog', BLUE)])
+    assert [one.box for one in drawn] == [[8, 5, 21, 10], [0, 0, 0, 0]]
+    with pytest.raises(ValueError, match='finds class 1, its test set has 1 classes'):
+        detect(model, ['x.png'], [('cat', RED)])
+
+
 # tools/compare_detections.py
 
 
