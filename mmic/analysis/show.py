@@ -73,7 +73,8 @@ def pattern_figure(pattern, title=None):
             shares[row, h - 1, w - 1] = count / layer.out_channels
     names = [f'{name} ({layer.out_channels})' for name, layer in pattern.layers.items()]
     pairs = [f'{h},{w}' for h in range(1, largest + 1) for w in range(1, largest + 1)]
-    size = (3.5 + 0.34 * len(pairs), 1.8 + 0.24 * len(names))
+    # High enough for the words beside the colour bar.
+    size = (max(6.0, 3.5 + 0.34 * len(pairs)), max(3.6, 1.8 + 0.24 * len(names)))
     figure = Figure(figsize=size, layout='constrained')
     axes = figure.subplots()
     image = axes.imshow(100 * shares.flatten(1), aspect='auto', cmap='viridis', vmin=0)
