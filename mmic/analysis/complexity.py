@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from mmic.analysis.compositions import composition_macs
+from mmic.analysis.image import image_channels
 from mmic.layers import DOConv2d
 from mmic.layers.base_conv import build_like
 from mmic.pattern import is_integer
@@ -125,9 +126,10 @@ def count_complexity(model, shape, proposals=2000, detections=100):
 
     for name, module in model.named_modules():
         watch(name, module)
+    image = torch.empty(1, image_channels(model), *shape, device='meta')
     try:
         with torch.no_grad():
-            run(model, torch.empty(1, 3, *shape, device='meta'), proposals, detections)
+            run(model, image, proposals, detections)
     # Whatever a network's code meets that an image of this size or without values breaks.
     except Exception as error:
         raise ValueError(

@@ -5,10 +5,10 @@ NIPS 2016, as NATS (section 4.4: the backbone's last map) and CR-NAS (Figure 1: 
 the FPN) draw it. An image of ones goes through the network without its activations; a gradient
 of one at the middle of every channel of a map goes back to the image.
 
-The papers leave open: how RGB is joined (here the sum of |gradient|), the scale (the largest
-is 1), batch normalisation (eval mode), and max-pooling. On a constant image all values of a
-max-pool window are equal and the whole gradient would go to one corner of it, so average
-pooling of the same shape stands in.
+The papers leave open: how the channels of the image are joined (here the sum of |gradient|), the
+scale (the largest is 1), batch normalisation (eval mode), and max-pooling. On a constant image
+all values of a max-pool window are equal and the whole gradient would go to one corner of it, so
+average pooling of the same shape stands in.
 """
 
 import copy
@@ -17,6 +17,8 @@ from typing import NamedTuple, Tuple
 
 import torch
 from torch import nn
+
+from mmic.analysis.image import image_channels
 
 PLACES = ('backbone', 'neck')
 ACTIVATIONS = (
@@ -35,7 +37,7 @@ class ERF(NamedTuple):
     Attributes:
         name (str): ``'C5'`` or ``'P3'``: of the backbone or the neck, stride ``2 ** 5`` or
             ``2 ** 3``.
-        map (Tensor): Sum over RGB of the input's |gradient|, divided by its largest value;
+        map (Tensor): Sum over the channels of the input's |gradient|, divided by its largest value;
             float64, shape (H, W).
         stride (int): Of the map, in pixels.
         centre (tuple[int, int]): ``(row, column)`` in pixels: the unit's position times the
@@ -57,7 +59,7 @@ class ERF(NamedTuple):
     border: float
 
 
-def measure_erfs(model, at='backbone', levels=None, image_size=512, channels=3):
+def measure_erfs(model, at='backbone', levels=None, image_size=512, channels=None):
     """Measure the ERF of the unit at (H // 2, W // 2) of maps of a network.
 
     Args:
@@ -70,7 +72,7 @@ def measure_erfs(model, at='backbone', levels=None, image_size=512, channels=3):
             maps have that stride the last is taken. Defaults to None: the last map.
         image_size (int): Side of the image in pixels; a multiple of the largest stride.
             Defaults to 512, as in CR-NAS.
-        channels (int): Of the image. Defaults to 3.
+        channels (int, optional): Of the image. Defaults to None: see ``image_channels``.
 
     Returns:
         list[ERF]: In the order of ``levels``.
@@ -86,6 +88,7 @@ def measure_erfs(model, at='backbone', levels=None, image_size=512, channels=3):
     """
     run = _network_without_activations(model, at)
     like = next(model.parameters(), torch.empty(0))
+    channels = image_channels(model) if channels is None else channels
     ones = torch.ones(1, channels, image_size, image_size, dtype=like.dtype, device=like.device)
     with torch.enable_grad():
         maps = _as_maps(run(ones.requires_grad_()))
