@@ -5,6 +5,7 @@ import re
 from typing import Any, Dict, List, Sequence
 
 from mmic.engine.config import add_config_options
+from mmic.engine.options import option_word, parse_value
 
 NAME = re.compile(r'\w+(\.\w+)*')
 # Commas and brackets are how a command writes lists.
@@ -26,7 +27,6 @@ def check_options(options: Any) -> None:
     for name, value in options.items():
         if not isinstance(name, str) or not NAME.fullmatch(name):
             raise ValueError(f'expected a name such as model.backbone.depth, got {name!r}.')
-        # A word that looks like a number would become one.
         if not _is_plain(value) or read_options(option_words({name: value})) != {name: value}:
             raise ValueError(
                 f'{name}: expected a number, a word, true, false, null or a list of these, '
@@ -36,7 +36,7 @@ def check_options(options: Any) -> None:
 
 def option_words(options: Dict[str, Any]) -> List[str]:
     """Write options as a command takes them, ``KEY=VALUE`` each."""
-    return [f'{name}={_text(value)}' for name, value in options.items()]
+    return [option_word(name, value) for name, value in options.items()]
 
 
 def read_options(words: Sequence[str]) -> Dict[str, Any]:
@@ -51,8 +51,7 @@ def read_options(words: Sequence[str]) -> Dict[str, Any]:
 def _is_plain(value: Any) -> bool:
     if isinstance(value, list):
         return bool(value) and all(map(_is_plain, value))
+    # A word that looks like a number: YAML takes 1e-3 for a word.
+    if isinstance(value, str) and parse_value(value) != value:
+        return False
     return not isinstance(value, dict) and bool(WORD.fullmatch(str(value)))
-
-
-def _text(value: Any) -> str:
-    return f'[{",".join(map(_text, value))}]' if isinstance(value, list) else str(value)
