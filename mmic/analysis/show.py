@@ -30,11 +30,10 @@ def pattern_table(pattern, shown=4, **extra):
         rich.table.Table
     """
     table = Table(title=f'{pattern.method} pattern, dilations as (d_h, d_w) x channels')
-    table.add_column('layer')
-    for column in ('C_out', 'dilations', '(1, 1)', 'mean d_h', 'mean d_w'):
-        table.add_column(column, justify='right')
-    for column in extra:
-        table.add_column(column.replace('_', ' '), justify='right')
+    table.add_column('layer', no_wrap=True)
+    titles = [column.replace('_', ' ') for column in extra]
+    for title in ('C_out', 'dilations', '(1, 1)', 'mean d_h', 'mean d_w', *titles):
+        table.add_column(title, justify='right', no_wrap=True)
     table.add_column('most frequent')
     for name, layer in pattern.layers.items():
         counts = count_dilations(layer.dilations)
