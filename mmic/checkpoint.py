@@ -2,7 +2,7 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import Any, Collection, Dict, Optional, Tuple, Union
+from typing import Any, Collection, Dict, Mapping, Optional, Tuple, Union
 
 import torch
 from mmengine.logging import print_log
@@ -23,13 +23,18 @@ OUTER_WRAPPERS = ('module', 'model', 'net', 'network')
 COUNTERS = ('n_averaged', 'steps')
 
 
-def read_checkpoint(path: Union[str, Path], trust: bool = False) -> Any:
+def read_checkpoint(
+    path: Union[str, Path],
+    trust: bool = False,
+    allowed: Optional[Mapping[Tuple[str, str], Any]] = None,
+) -> Any:
     """Read a checkpoint without running code that it may carry.
 
     Args:
         path (str | Path): A file of ``torch.save``, ``.pth``, ``.pt`` or ``.ckpt`` for example.
         trust (bool): Unpickle whatever the file holds. Defaults to False: tensors and plain
             values; log histories and arguments of commands are skipped.
+        allowed (Mapping, optional): More objects, see ``load_safely``. Defaults to None.
 
     Returns:
         What was saved, on the CPU; a dict as a rule, under ``trust`` it may be a whole model.
@@ -42,7 +47,7 @@ def read_checkpoint(path: Union[str, Path], trust: bool = False) -> Any:
     try:
         if trust:
             return torch.load(path, map_location='cpu', weights_only=False)
-        return load_safely(path)
+        return load_safely(path, allowed)
     except UnsafeFileError as error:
         held = _whole_model(error.content) or error.names[0]
         raise ValueError(

@@ -625,5 +625,6 @@ def test_show_dir_reaches_the_hook_of_each_package(plain, tmp_path, monkeypatch,
 
 
 def test_missing_config_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match='no config file .*missing.py'):
-        call_tool('train.py', tmp_path / 'missing.py')
+    done = call_tool('train.py', tmp_path / 'missing.py')
+    assert done.code == 1
+    assert done.text == f'train: There is no config file {tmp_path / "missing.py"}.'

@@ -26,7 +26,9 @@ from mmic.analysis.bench_report import (
 )
 from mmic.analysis.bench_search import bench_search
 from mmic.analysis.benchmark import DTYPES, LAYOUTS, Setting
-from mmic.files import check_new, write_file
+from mmic.engine.command_line import run
+from mmic.engine.tables import print_table
+from mmic.files import check_outputs, write_file
 
 # The search goes first, since the peak memory of a process only grows.
 BENCHES = {
@@ -110,8 +112,7 @@ def write_text(path, text, overwrite, console):
 def main():
     args = parse_args()
     console = Console(soft_wrap=True, markup=False)
-    for path in filter(None, (args.json, args.markdown)):
-        check_new(path, args.overwrite)
+    check_outputs([args.json, args.markdown], [args.pattern], args.overwrite)
     if args.threads:
         torch.set_num_threads(args.threads)
     shape = tuple(args.shape) if args.shape else None
@@ -128,9 +129,9 @@ def main():
         if args.what in (name, 'all'):
             found = bench(setting, args.pattern)
             for table in found:
-                console.print(screen_table(*printed(table)))
+                print_table(console, screen_table(*printed(table)))
             tables += found
-    console.print(screen_table(*printed_aims(tables, setting)))
+    print_table(console, screen_table(*printed_aims(tables, setting)))
     if args.json:
         write_text(args.json, to_json(where, tables), args.overwrite, console)
     if args.markdown:
@@ -139,7 +140,4 @@ def main():
 
 
 if __name__ == '__main__':
-    try:
-        main()
-    except (ValueError, OSError, ImportError) as error:
-        sys.exit(f'benchmark: {error}')
+    run(main)

@@ -10,11 +10,12 @@ Images are not touched: a file's images are where those of the file it was split
 """
 
 import argparse
-import sys
 
 from rich.console import Console
 
 from mmic.datasets.coco_split import split_holdout, split_nats
+from mmic.engine.command_line import run
+from mmic.files import check_folder
 
 
 def parse_args():
@@ -86,13 +87,11 @@ def parse_args():
 def main():
     split = {'nats': split_nats, 'holdout': split_holdout}
     arguments = vars(parse_args())
+    check_folder(arguments['out_dir'])
     # Names of files are printed as they are, brackets included.
     console = Console(soft_wrap=True, markup=False, highlight=False)
     split[arguments.pop('command')](**arguments, say=console.print)
 
 
 if __name__ == '__main__':
-    try:
-        main()
-    except (ValueError, OSError) as error:
-        sys.exit(f'coco_split: {error}')
+    run(main)

@@ -4,7 +4,6 @@ Images are those of the first config's test set, or files of your own.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 import torch
@@ -20,8 +19,10 @@ from mmic.analysis.detectors import (
     ground_truth,
     load_detector,
 )
+from mmic.engine.command_line import run
 from mmic.engine.config import add_checkpoint_arguments, add_config_options, read_config
-from mmic.files import check_new, write_file
+from mmic.engine.config_errors import config_errors
+from mmic.files import check_outputs, write_file
 
 
 def parse_args():
@@ -126,22 +127,24 @@ def main():
     args = parse_args()
     # Names of files and networks are printed as they are, brackets included.
     console = Console(soft_wrap=True, markup=False, highlight=False)
-    check_new(args.out, args.overwrite)
+    check_outputs([args.out], args.files, args.overwrite)
     configs = {
         name: read_config(argparse.Namespace(config=config, cfg_options=args.cfg_options))
         for name, (config, _) in args.detectors.items()
     }
     first = next(iter(configs.values()))
-    images = find_images(args, first)
+    with config_errors(first.filename):
+        images = find_images(args, first)
     paths = [info['img_path'] for info in images.values()]
     for path in paths:
         read_image(path)  # before minutes are spent
     columns, looks = {}, {}
     with Progress(console=console) as progress:
         for name in progress.track(configs, description='Detecting'):
-            checkpoint = args.detectors[name][1]
-            model = load_detector(configs[name], checkpoint, args.trust_checkpoint, args.device)
-            looks[name] = class_looks(build_dataset(configs[name], lazy=True))
+            config, checkpoint = args.detectors[name]
+            with config_errors(config):
+                model = load_detector(configs[name], checkpoint, args.trust_checkpoint, args.device)
+                looks[name] = class_looks(build_dataset(configs[name], lazy=True))
             columns[name] = detect(model, paths, looks[name], args.score_thr)
     if args.ground_truth:
         masks = any(
@@ -158,7 +161,4 @@ def main():
 
 
 if __name__ == '__main__':
-    try:
-        main()
-    except (ValueError, OSError) as error:
-        sys.exit(f'compare_detections: {error}')
+    run(main)

@@ -5,7 +5,6 @@ make one row each.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 from mmengine.registry import MODELS, init_default_scope
@@ -17,7 +16,10 @@ from rich.table import Table
 from mmic.analysis.complexity import check_numbers, count_complexity
 from mmic.analysis.cost import darts_share
 from mmic.analysis.plain import plain_config
-from mmic.engine.config import add_config_arguments, read_config
+from mmic.engine.command_line import run
+from mmic.engine.config import add_config_arguments, build_model, read_config
+from mmic.engine.config_errors import config_errors
+from mmic.engine.tables import print_table
 
 COLUMNS = ('M params', 'G MACs', 'plain\nM params', 'plain\nG MACs', 'difference\nG MACs')
 # Layers to name in a warning.
@@ -53,16 +55,19 @@ def parse_args():
     return parser.parse_args()
 
 
-def count(cfg, *numbers):
+def count(cfg, config, *numbers):
     """Count the network of a config and the plain one, which may be the same.
 
     Returns:
         tuple[Complexity, Complexity, float | None]: The third is ``darts_share``'s.
     """
-    init_default_scope(cfg.get('default_scope', 'mmengine'))
-    model, plain = MODELS.build(cfg.model), plain_config(cfg.model)
+    init_default_scope(cfg.get('default_scope') or 'mmengine')
+    model = build_model(cfg, config)
+    with config_errors(config):
+        plain = plain_config(cfg.model)
+        plain_model = model if plain == cfg.model else MODELS.build(plain)
     found = count_complexity(model, *numbers)
-    beside = found if plain == cfg.model else count_complexity(MODELS.build(plain), *numbers)
+    beside = found if plain_model is model else count_complexity(plain_model, *numbers)
     return found, beside, darts_share(model)
 
 
@@ -76,9 +81,8 @@ def cells(parameters, macs, plain_parameters, plain_macs):
 
 def make_table(title, first, rows):
     table = Table(title=title, box=box.SIMPLE)
-    table.add_column(first, overflow='fold', min_width=18)
-    for column in COLUMNS:
-        table.add_column(column, justify='right')
+    for column in (first, *COLUMNS):
+        table.add_column(column, justify='left' if column == first else 'right', no_wrap=True)
     for name, *numbers in rows:
         table.add_row(name, *cells(*numbers))
     return table
@@ -92,24 +96,28 @@ def main():
     args = parse_args()
     numbers = args.shape, args.proposals, args.detections
     check_numbers(*numbers)
-    console = Console(markup=False)
+    # Names are printed as they are, brackets included.
+    console = Console(soft_wrap=True, markup=False)
     configs = [args.config, *args.more]
     cfgs = [read_config(argparse.Namespace(**{**vars(args), 'config': name})) for name in configs]
     counts = [
-        count(cfg, *numbers) for cfg in track(cfgs, 'Counting', console=console, transient=True)
+        count(cfg, config, *numbers)
+        for config, cfg in track(
+            list(zip(configs, cfgs)), 'Counting', console=console, transient=True
+        )
     ]
     height, width = args.shape
     title = f'{height} x {width}, {args.proposals} proposals, {args.detections} detections'
     if len(configs) > 1:
         names = [Path(config).stem for config in configs]
         rows = [(name, *total(a), *total(b)) for name, (a, b, _) in zip(names, counts)]
-        console.print(make_table(title, 'network', rows))
+        print_table(console, make_table(title, 'network', rows))
     else:
         found, plain, _ = counts[0]
         columns = (*found[:2], *plain[:2])
         rows = [(part, *(column[part] for column in columns)) for part in found.parameters]
         rows.append(('total', *total(found), *total(plain)))
-        console.print(make_table(f'{Path(args.config).stem}\n{title}', 'part', rows))
+        print_table(console, make_table(f'{Path(args.config).stem}\n{title}', 'part', rows))
     for config, (found, _, share) in zip(configs, counts):
         if share is not None:
             console.print(
@@ -132,7 +140,4 @@ def main():
 
 
 if __name__ == '__main__':
-    try:
-        main()
-    except (ValueError, OSError) as error:
-        sys.exit(f'complexity: {error}')
+    run(main)

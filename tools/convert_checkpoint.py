@@ -1,7 +1,6 @@
 """Turn a checkpoint that the authors of IC-Conv, PSConv or DO-Conv published into mmic's keys."""
 
 import argparse
-import sys
 
 import torch
 
@@ -14,8 +13,9 @@ from mmic.convert import (
     convert_psconv,
     published_layers,
 )
+from mmic.engine.command_line import run
 from mmic.engine.config import add_checkpoint_arguments
-from mmic.files import BadFileError, check_new, write_file
+from mmic.files import BadFileError, check_outputs, write_file
 
 # Class names of the data set, which inference looks for in a checkpoint.
 KEPT_META = ('CLASSES', 'PALETTE', 'dataset_meta')
@@ -70,7 +70,7 @@ def convert(state, args):
 
 def main():
     args = parse_args()
-    check_new(args.out, args.overwrite)
+    check_outputs([args.out], [args.checkpoint, args.pattern], args.overwrite)
     checkpoint = read_checkpoint(args.checkpoint, args.trust_checkpoint)
     state = state_dict_of(checkpoint, args.checkpoint)
     try:
@@ -87,7 +87,4 @@ def main():
 
 
 if __name__ == '__main__':
-    try:
-        main()
-    except (ValueError, OSError) as error:
-        sys.exit(f'convert_checkpoint: {error}')
+    run(main)

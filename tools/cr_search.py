@@ -5,7 +5,6 @@ a journal: a search that was stopped goes on where it was when the same command 
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 from mmengine.dist import is_main_process
@@ -22,7 +21,11 @@ from mmic.analysis.cost import (
     search_words,
 )
 from mmic.checkpoint import read_checkpoint, state_dict_of
+from mmic.engine.arguments import whole
+from mmic.engine.command_line import run
 from mmic.engine.config import add_checkpoint_arguments, add_runner_arguments, read_config
+from mmic.engine.config_errors import config_errors
+from mmic.engine.options import option_told
 from mmic.engine.path_result import eligible_stages, result_pattern, sample_stages
 from mmic.engine.path_score import build_score
 from mmic.engine.path_search import (
@@ -36,7 +39,8 @@ from mmic.engine.path_search import (
 )
 from mmic.engine.recalibrate import fitted_norms
 from mmic.engine.search_cost import TIMED, image_shape
-from mmic.files import check_new
+from mmic.engine.tables import print_table
+from mmic.files import check_outputs
 from mmic.search.cr_archs import split_codes
 from mmic.search.cr_nas import greedy_calls
 from mmic.supernet.paths import choice_modules, default_path
@@ -61,30 +65,30 @@ def parse_args():
     )
     parser.add_argument(
         '--num-blocks',
-        type=int,
+        type=whole(1),
         metavar='N',
         help='stage search: blocks of the network; one supernet serves 16 (depth 50) and 33 '
         "(depth 101); default: the baseline's",
     )
     parser.add_argument(
         '--sample',
-        type=int,
+        type=whole(1),
         metavar='N',
         help='stage search: score N of the stage codes, drawn at random; default: all of them',
     )
     parser.add_argument(
-        '--k', type=int, help='operation search: prefixes kept after each block; default: 3'
+        '--k', type=whole(1), help='operation search: prefixes kept after each block; default: 3'
     )
     parser.add_argument(
         '--batches',
-        type=int,
+        type=whole(1),
         metavar='C',
         help='operation search: mini-batches that the images are dealt into, each with other '
         "random dilations for the blocks still to choose; default: the loader's",
     )
     parser.add_argument(
         '--max-images',
-        type=int,
+        type=whole(1),
         metavar='N',
         help='score on N held-out images, drawn at random; default: all',
     )
@@ -103,7 +107,7 @@ def parse_args():
     )
     parser.add_argument(
         '--base-channels',
-        type=int,
+        type=whole(1),
         metavar='N',
         help="width of the network that the pattern is for; default: twice the supernet's, as in "
         'the paper',
@@ -165,7 +169,7 @@ def ranking_table(ranking, kind, backbone):
     """Table of the best architectures."""
     table = Table(title='Best architectures')
     table.add_column('rank', justify='right')
-    table.add_column('stage_blocks' if kind == 'stage' else 'dilations, by stage')
+    table.add_column('stage_blocks' if kind == 'stage' else 'dilations, by stage', no_wrap=True)
     table.add_column('score', justify='right')
     for rank, (path, score) in enumerate(ranking[:SHOWN], 1):
         stages = [path] if kind == 'stage' else split_codes(backbone.stage_blocks, path)
@@ -176,9 +180,13 @@ def ranking_table(ranking, kind, backbone):
 
 def main():
     args = parse_args()
-    check_new(args.out, args.overwrite)
+    inputs = [args.config, args.checkpoint]
+    check_outputs([args.out], [*inputs, args.journal], args.overwrite)
+    # The scores of an earlier run are kept, and more added to them.
+    check_outputs([args.journal], inputs, overwrite=True)
     cfg = read_config(args)
-    model = supernet_of_config(cfg)
+    with config_errors(args.config):
+        model = supernet_of_config(cfg)
     # Names of files and layers are printed as they are, brackets included.
     console = Console(soft_wrap=True, markup=False, quiet=not is_main_process())
     backbone = supernet_backbone(model, args.kind)
@@ -229,7 +237,7 @@ def main():
             ranking = rank_stages(candidates, score, journal, advance)
         else:
             ranking = rank_operations(backbone, args.k, args.seed, score, journal, advance)
-    console.print(ranking_table(ranking, args.kind, backbone))
+    print_table(console, ranking_table(ranking, args.kind, backbone))
     training, seconds = saved_cost(checkpoint), sum(journal.seconds.values())
     console.print(search_words(f'the {args.kind} search', seconds, training))
     winner, best = ranking[0]
@@ -250,7 +258,7 @@ def main():
         return
     pattern.save(args.out, args.overwrite)
     console.print(f'Wrote {args.out}')
-    use = f'model.backbone.pattern={args.out}'
+    use = option_told('model.backbone.pattern', args.out)
     if args.kind == 'stage':
         use, config = f'model.backbone.arch=None {use}', "the operation supernet's config"
     else:
@@ -259,7 +267,4 @@ def main():
 
 
 if __name__ == '__main__':
-    try:
-        main()
-    except (ValueError, OSError) as error:
-        sys.exit(f'cr_search: {error}')
+    run(main)

@@ -8,7 +8,6 @@ With CR-NAS both start from scratch, since no weights fit a network whose blocks
 import argparse
 import json
 import os
-import sys
 import time
 from pathlib import Path
 
@@ -33,8 +32,11 @@ from mmic.analysis.detectors import (
     ground_truth,
     load_detector,
 )
+from mmic.engine.arguments import whole
+from mmic.engine.command_line import run
+from mmic.engine.tables import print_table
 from mmic.engine.toy_chains import CHAINS, ToyChain
-from mmic.files import write_file
+from mmic.files import check_folder, write_file
 
 ROOT = Path(__file__).resolve().parent.parent
 # Their convolutions of 8 channels take several times as long on two threads as on one; the wide
@@ -58,10 +60,10 @@ def parse_args():
     )
     parser.add_argument('--work-dir', help='folder of all results; if None, work_dirs/demo_METHOD')
     parser.add_argument('--data-root', default='data/toy_coco', help='toy data, made if missing')
-    parser.add_argument('--seed', type=int, default=0, help='seed of weights and order of images')
-    parser.add_argument('--epochs', type=int, help="epochs of each training; default: the configs'")
-    parser.add_argument('--num-train', type=int, default=400, help='training images to make')
-    parser.add_argument('--num-val', type=int, default=120, help='validation images to make')
+    parser.add_argument('--seed', type=whole(0), default=0, help='of weights and order of images')
+    parser.add_argument('--epochs', type=whole(1), help="of each training; default: the configs'")
+    parser.add_argument('--num-train', type=whole(1), default=400, help='training images to make')
+    parser.add_argument('--num-val', type=whole(1), default=120, help='validation images to make')
     parser.add_argument('--smoke', action='store_true', help='one epoch on a few images, no use')
     args = parser.parse_args()
     args.work_dir = args.work_dir or f'work_dirs/demo_{args.method}'
@@ -137,6 +139,7 @@ def main():
     args = parse_args()
     if args.method in ONE_THREAD:
         os.environ.setdefault('OMP_NUM_THREADS', '1')
+    check_folder(args.work_dir)
     demo = ToyChain(ROOT, args, console)
     start = time.perf_counter()
     configs = CHAINS[args.method](demo)
@@ -145,9 +148,11 @@ def main():
     show_detections(models, ROOT / demo.work / 'detections.png')
     rows, said = comparison_rows(results), verdict(results)
     table = Table(*rows[0], title='Equal budgets, from equal starts')
+    for column in table.columns:
+        column.no_wrap = True
     for row in rows[1:]:
         table.add_row(*row)
-    console.print(table)
+    print_table(console, table)
     console.print(said)
     markdown = f'{markdown_table(rows)}\n\n{said}\n'
     content = dict(networks=results, seconds=demo.seconds, seed=args.seed, verdict=said)
@@ -160,7 +165,4 @@ def main():
 
 
 if __name__ == '__main__':
-    try:
-        main()
-    except (RuntimeError, OSError) as error:
-        sys.exit(f'demo: {error}')
+    run(main, (RuntimeError, ValueError))

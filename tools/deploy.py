@@ -4,18 +4,23 @@ The random image that everything is checked on stands for a normalised one.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 import torch
-from mmengine.registry import MODELS
 from rich.console import Console
 from torch import nn
 
+from mmic.analysis.image import image_channels
 from mmic.checkpoint import load_strictly, meta_of, read_checkpoint, state_dict_of
 from mmic.deploy import export_onnx, fuse, relative_difference, run_onnx
-from mmic.engine.config import add_checkpoint_arguments, add_config_arguments, read_config
-from mmic.files import check_new, write_file
+from mmic.engine.command_line import run
+from mmic.engine.config import (
+    add_checkpoint_arguments,
+    add_config_arguments,
+    build_model,
+    read_config,
+)
+from mmic.files import check_outputs, write_file
 from mmic.version import __version__
 
 # Largest difference of outputs, relative to the largest value, that rounding explains.
@@ -114,19 +119,18 @@ def main():
     # Names of files and layers are printed as they are, brackets included.
     console = Console(soft_wrap=True, markup=False)
     weights, onnx = Path(args.out) / 'fused.pth', Path(args.out) / 'model.onnx'
-    for path in (weights, onnx) if args.onnx else (weights,):
-        check_new(path, args.overwrite)
+    files = [weights, onnx] if args.onnx else [weights]
+    check_outputs(files, [args.config, args.checkpoint], args.overwrite)
     cfg = read_config(args)
     console.print(f'Building the model of {args.config}')
-    model = MODELS.build(cfg.model)
+    model = build_model(cfg, args.config)
     console.print(f'Reading {args.checkpoint}')
     checkpoint = read_checkpoint(args.checkpoint, args.trust_checkpoint)
     load_strictly(model, state_dict_of(checkpoint, args.checkpoint, model), args.checkpoint)
     model.eval()
     console.print('Fusing')
     fused = fuse(model, fold_bn=not args.keep_bn)
-    first = next(module for module in model.modules() if isinstance(module, nn.Conv2d))
-    image = torch.randn(1, first.in_channels, *args.shape)
+    image = torch.randn(1, image_channels(model), *args.shape)
     compare(model, fused, image, console)
     if args.onnx:
         part, name = part_of(fused, args.scope)
@@ -153,7 +157,4 @@ def main():
 
 
 if __name__ == '__main__':
-    try:
-        main()
-    except (ValueError, OSError, ImportError) as error:
-        sys.exit(f'deploy: {error}')
+    run(main)

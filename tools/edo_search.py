@@ -4,20 +4,22 @@ Reads the checkpoint's weights alone: no data set and no GPU are needed, except 
 """
 
 import argparse
-import sys
+import shlex
 import time
 
 import torch
-from mmengine.registry import MODELS
 from rich.console import Console
 from rich.progress import Progress
 
 from mmic.analysis.cost import KEY, saved_cost, search_words
 from mmic.analysis.show import pattern_table
 from mmic.checkpoint import load_strictly, read_checkpoint, state_dict_of
-from mmic.engine.config import add_search_arguments, read_config
+from mmic.engine.command_line import run
+from mmic.engine.config import add_search_arguments, build_model, read_config
+from mmic.engine.options import option_told
 from mmic.engine.statistics import measure_input_means
-from mmic.files import check_new, write_file
+from mmic.engine.tables import print_table
+from mmic.files import check_outputs, write_file
 from mmic.search.checkpoint import (
     common_scope,
     load_wide_weights,
@@ -119,7 +121,8 @@ def increase_told(report):
 
 def read_means(args, model, layers, state, console):
     """Measure the means of the searched layers' inputs, with a progress bar."""
-    cfg = read_config(argparse.Namespace(config=args.statistics, cfg_options=args.cfg_options))
+    namespace = argparse.Namespace(config=args.statistics, cfg_options=args.cfg_options)
+    cfg = read_config(namespace, needed=['train_dataloader'])
     load_strictly(model, state, args.checkpoint)
     with Progress(console=console) as progress:
         task = progress.add_task('Statistics, images', total=args.samples)
@@ -132,12 +135,11 @@ def main():
     args = parse_args()
     # Names of files and layers are printed as they are, brackets included.
     console = Console(soft_wrap=True, markup=False)
-    check_new(args.out, args.overwrite)
-    if args.init_weights:
-        check_new(args.init_weights, args.overwrite)
+    inputs = args.config, args.checkpoint, args.statistics
+    check_outputs([args.out, args.init_weights], inputs, args.overwrite)
     cfg = read_config(args)
     console.print(f'Building the supernet of {args.config}')
-    model = MODELS.build(cfg.model)
+    model = build_model(cfg, args.config)
     convs = supernet_convs(model, WideConv2d, args.scope or '')
     scope = common_scope(convs) if args.scope is None else args.scope
     layers = searched_layers(model, scope, args.space, args.multiple, args.max_dilations)
@@ -173,7 +175,7 @@ def main():
     }
     if args.multiple > 1 or args.max_dilations:
         columns['increase'] = {report.name: increase_told(report) for report in reports}
-    console.print(pattern_table(pattern, **columns))
+    print_table(console, pattern_table(pattern, **columns))
     warn_uniform(reports, console)
     console.print(search_words('EDO', seconds, training))
     pattern.save(args.out, args.overwrite)
@@ -183,16 +185,14 @@ def main():
         content = {'state_dict': searched_weights(state, convs, pattern, prefix), 'meta': meta}
         write_file(args.init_weights, lambda name: torch.save(content, name), args.overwrite)
         console.print(f'Wrote {args.init_weights}: use it as load_from')
+    use = option_told(f'model.{scope or "backbone"}.pattern', args.out)
     console.print(
-        f"Use it: in the supernet's config replace d_max by pattern='{args.out}', or pass\n"
-        f'  --cfg-options model.{scope or "backbone"}.pattern={args.out}\n'
+        f"Use it: in the supernet's config replace d_max by pattern={args.out!r}, or pass\n"
+        f'  --cfg-options {use}\n'
         "to tools/train.py with the searched network's config. Picture: "
-        f'python tools/show_pattern.py {args.out}'
+        f'python tools/show_pattern.py {shlex.quote(args.out)}'
     )
 
 
 if __name__ == '__main__':
-    try:
-        main()
-    except (ValueError, OSError, ImportError) as error:
-        sys.exit(f'edo_search: {error}')
+    run(main)

@@ -4,11 +4,11 @@ The folder stands for `data/`: what a config names data/coco/... is made at OUT/
 """
 
 import argparse
-import sys
 
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from mmic.datasets.generated import FORMATS, make_generated
+from mmic.engine.command_line import run
 
 
 def parse_args():
@@ -36,14 +36,11 @@ def main():
     columns = SpinnerColumn(), TextColumn('{task.completed:.0f} images drawn')
     with Progress(*columns, transient=True) as bar:
         task = bar.add_task('', total=None)
-        try:
-            root = make_generated(root, **args, on_image=lambda: bar.advance(task))
-        except (FileExistsError, ValueError) as error:
-            sys.exit(f'error: {error}')
+        root = make_generated(root, **args, on_image=lambda: bar.advance(task))
         made = int(bar.tasks[task].completed)
     done = f'Made {made} images in' if made else 'Found, with the same parameters:'
     print(f'{done} {root.resolve()} ({", ".join(args["formats"])})')
 
 
 if __name__ == '__main__':
-    main()
+    run(main)

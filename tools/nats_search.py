@@ -4,18 +4,19 @@ Reads the checkpoint alone: no data set and no GPU are needed.
 """
 
 import argparse
-import sys
 import time
 from pathlib import Path
 
-from mmengine.registry import MODELS
 from rich.console import Console
 
 from mmic.analysis.cost import KEY, saved_cost, search_words
 from mmic.analysis.show import pattern_table, plot_pattern
 from mmic.checkpoint import read_checkpoint, state_dict_of
-from mmic.engine.config import add_search_arguments, read_config
-from mmic.files import check_new, write_file
+from mmic.engine.command_line import run
+from mmic.engine.config import add_search_arguments, build_model, read_config
+from mmic.engine.options import option_told
+from mmic.engine.tables import print_table
+from mmic.files import check_outputs, write_file
 from mmic.search.checkpoint import common_scope, read_alphas, supernet_convs
 from mmic.search.layout import LAYOUTS
 from mmic.search.nats import search_network
@@ -62,11 +63,10 @@ def main():
     args = parse_args()
     # Names of files and layers are printed as they are, brackets included.
     console = Console(soft_wrap=True, markup=False)
-    for path in (args.out, args.plot):
-        check_new(path, args.overwrite)
+    check_outputs([args.out, args.plot], [args.config, args.checkpoint], args.overwrite)
     cfg = read_config(args)
     console.print(f'Building the supernet of {args.config}')
-    model = MODELS.build(cfg.model)
+    model = build_model(cfg, args.config)
     convs = supernet_convs(model, MixedConv2d, args.scope or '')
     scope = common_scope(convs) if args.scope is None else args.scope
     console.print(f'Reading {args.checkpoint}')
@@ -79,7 +79,7 @@ def main():
     seconds = time.perf_counter() - start
     pattern.meta[KEY] = {'seconds': round(seconds, 3), 'training': training}
     entropy = {report.name: f'{report.entropy:.3f}' for report in reports}
-    console.print(pattern_table(pattern, entropy=entropy))
+    print_table(console, pattern_table(pattern, entropy=entropy))
     warn_undecided(reports, console)
     console.print(search_words('decoding', seconds, training))
     pattern.save(args.out, args.overwrite)
@@ -87,16 +87,14 @@ def main():
     console.print(f'Wrote {args.out}')
     write_file(args.plot, lambda name: plot_pattern(pattern, name), args.overwrite)
     console.print(f'Wrote {args.plot}')
+    use = option_told(f'model.{scope or "backbone"}.pattern', args.out)
     console.print(
         f"Use it: in the supernet's config replace genotypes and the groups by "
-        f"pattern='{args.out}', or pass\n"
-        f'  --cfg-options model.{scope or "backbone"}.pattern={args.out}\n'
+        f'pattern={args.out!r}, or pass\n'
+        f'  --cfg-options {use}\n'
         "to tools/train.py with the searched network's config."
     )
 
 
 if __name__ == '__main__':
-    try:
-        main()
-    except (ValueError, OSError) as error:
-        sys.exit(f'nats_search: {error}')
+    run(main)

@@ -5,9 +5,9 @@ resumed has several of them.
 """
 
 import argparse
-import sys
 
 from mmic.analysis.curves import curve_figure, read_curves, run_names
+from mmic.engine.command_line import run
 from mmic.files import check_new, write_file
 
 # Of MMPretrain: the training's, where a config's head has cal_acc=True, and the validation's.
@@ -53,7 +53,4 @@ def main():
 
 
 if __name__ == '__main__':
-    try:
-        main()
-    except (ValueError, OSError) as error:
-        sys.exit(f'plot_curves: {error}')
+    run(main)

@@ -4,7 +4,6 @@ Printed numbers are hollow, measured ones filled; docs/figures.md has pictures.
 """
 
 import argparse
-import sys
 from typing import List
 
 from rich.console import Console
@@ -23,9 +22,10 @@ from mmic.analysis.row_points import (
     series_of_supernets,
     supernet_kernel,
 )
+from mmic.engine.command_line import run
 from mmic.engine.report import read_results
 from mmic.engine.rows import read_rows, resolve
-from mmic.files import check_new, write_file
+from mmic.files import check_outputs, write_file
 
 ROWS = {
     'macs-ap': ['cr.t4.*'],
@@ -153,7 +153,9 @@ DRAW = {'macs-ap': draw_macs, 'top1-ap': draw_accuracies, 'kernel-ap': draw_kern
 
 def main():
     args = parse_args()
-    check_new(args.out, args.overwrite)
+    check_outputs(
+        [args.out], [args.results, *(getattr(args, 'journals', None) or [])], args.overwrite
+    )
     console = Console(soft_wrap=True, markup=False, highlight=False)
     rows = read_rows()
     chosen = choose_rows(rows, args.rows or ROWS[args.command])
@@ -167,7 +169,4 @@ def main():
 
 
 if __name__ == '__main__':
-    try:
-        main()
-    except (ValueError, OSError, ImportError) as error:
-        sys.exit(f'plot_results: {error}')
+    run(main)

@@ -1,9 +1,6 @@
 """Draw what a checkpoint's weights tell: PSConv's scale allocation, or DO-Conv's |W' - W| maps."""
 
 import argparse
-import sys
-
-from mmengine.registry import MODELS
 
 from mmic.analysis.weights import (
     KINDS,
@@ -14,8 +11,14 @@ from mmic.analysis.weights import (
     plot_scale_allocation,
 )
 from mmic.checkpoint import read_state_dict
-from mmic.engine.config import add_checkpoint_arguments, add_config_arguments, read_config
-from mmic.files import check_new, write_file
+from mmic.engine.command_line import run
+from mmic.engine.config import (
+    add_checkpoint_arguments,
+    add_config_arguments,
+    build_model,
+    read_config,
+)
+from mmic.files import check_outputs, write_file
 
 PLOTS = {'psconv': plot_scale_allocation, 'doconv': plot_kernel_changes}
 
@@ -43,8 +46,8 @@ def kind_of(model):
 
 def main():
     args = parse_args()
-    check_new(args.out, args.overwrite)
-    model = MODELS.build(read_config(args).model)
+    check_outputs([args.out], [args.config, args.checkpoint], args.overwrite)
+    model = build_model(read_config(args), args.config)
     kind = args.kind or kind_of(model)
     layers = layers_of(model, kind)
     state = read_state_dict(args.checkpoint, model, args.trust_checkpoint)
@@ -55,7 +58,4 @@ def main():
 
 
 if __name__ == '__main__':
-    try:
-        main()
-    except (ValueError, OSError) as error:
-        sys.exit(f'plot_weights: {error}')
+    run(main)

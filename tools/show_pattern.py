@@ -7,7 +7,6 @@ of a file.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 from rich.console import Console
@@ -16,7 +15,9 @@ from mmic.analysis.lattice import pattern_lattice, psconv_lattice
 from mmic.analysis.lattice_plot import lattice_figure
 from mmic.analysis.show import pattern_figure, pattern_table
 from mmic.analysis.stages import sketch_architecture, sketch_family, sketch_pattern, stages_figure
-from mmic.files import check_new, read_json, write_file
+from mmic.engine.command_line import run
+from mmic.engine.tables import print_table
+from mmic.files import check_outputs, read_json, write_file
 from mmic.layers.ps_conv import AXES
 from mmic.pattern import DilationPattern, is_published
 from mmic.search.cr_archs import PUBLISHED, published
@@ -140,7 +141,7 @@ def make_figure(args, patterns, console):
         ]
     for sketch in sketches:
         stages = ' | '.join(' '.join(map(str, stage)) for stage in sketch.stages())
-        console.print(f'{sketch.name}: dilations {stages}', soft_wrap=True)
+        console.print(f'{sketch.name}: dilations {stages}')
     return stages_figure(sketches)
 
 
@@ -155,19 +156,17 @@ def picture_of(args):
 
 def main():
     args = parse_args()
-    console = Console(markup=False, highlight=False)
+    # Names of files and layers are printed as they are, brackets included.
+    console = Console(soft_wrap=True, markup=False, highlight=False)
     patterns = {what: read_pattern(what) for what in args.what if is_file(what)}
     out = Path(args.out or picture_of(args))
-    check_new(out, args.overwrite)
+    check_outputs([out], args.what, args.overwrite)
     figure = make_figure(args, patterns, console)
     for pattern in patterns.values():
-        console.print(pattern_table(pattern))
+        print_table(console, pattern_table(pattern))
     write_file(out, lambda name: figure.savefig(name, dpi=DPI), args.overwrite)
     print(f'Wrote {out}')
 
 
 if __name__ == '__main__':
-    try:
-        main()
-    except (ValueError, OSError) as error:
-        sys.exit(f'show_pattern: {error}')
+    run(main)

@@ -6,8 +6,14 @@ from pathlib import Path
 from mmengine.evaluator import DumpResults
 from mmengine.runner import Runner
 
-from mmic.engine.config import add_runner_arguments, read_config
+from mmic.engine.command_line import files_in, run
+from mmic.engine.config import add_runner_arguments, add_trust_argument, read_config
+from mmic.engine.config_errors import ConfigError, config_errors
+from mmic.engine.safe_loading import CheckpointFitHook
 from mmic.engine.v1_compatible import add_v1_compatible, v1_compatible
+from mmic.files import check_folder, check_outputs
+
+NEEDED = ('model', 'test_dataloader', 'test_evaluator')
 
 # The four packages' visualisation hooks name their switch and their folder differently.
 VISUALIZATION = {
@@ -56,10 +62,15 @@ def main():
     parser.add_argument('--show', action='store_true', help='show predictions in a window')
     parser.add_argument('--show-dir', metavar='DIR', help='write pictures of predictions there')
     parser.add_argument('--wait-time', type=float, default=2, help='seconds a window stays open')
+    parser.add_argument('--overwrite', action='store_true', help='replace an existing --out')
+    add_trust_argument(parser)
     args = parser.parse_args()
     if args.out and not args.out.endswith(('.pkl', '.pickle')):
         parser.error(f'--out writes a pickle file, its name must end in .pkl; got {args.out}')
-    cfg = read_config(args)
+    check_outputs([args.out], [args.config, args.checkpoint], args.overwrite)
+    if '://' not in args.checkpoint and not Path(args.checkpoint).expanduser().is_file():
+        raise FileNotFoundError(f'There is no checkpoint {args.checkpoint}.')
+    cfg = read_config(args, NEEDED)
     if args.v1_compatible:
         cfg = v1_compatible(cfg)
     if args.tta:
@@ -68,13 +79,18 @@ def main():
     if args.show_dir:
         # The hooks would put a relative folder below the work dir.
         args.show_dir = str(Path(args.show_dir).absolute())
+        check_folder(args.show_dir)
     if args.show or args.show_dir:
         enable_visualization(cfg, args, parser)
-    runner = Runner.from_cfg(cfg)
+    with config_errors(args.config):
+        runner = Runner.from_cfg(cfg)
+    runner.register_hook(CheckpointFitHook())
     if args.out:
         runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
-    runner.test()
+    with config_errors(args.config, running=True), files_in(cfg.work_dir):
+        runner.test()
 
 
 if __name__ == '__main__':
-    main()
+    # Of an error in the midst of a test a line tells too little.
+    run(main, (ConfigError,))

@@ -15,8 +15,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from mmic.datasets.generated import make_generated
+from mmic.engine.command_line import run
 from mmic.engine.rows import ROOT
+from mmic.engine.tables import print_table
 from mmic.engine.trial_all import TrialJournal, try_all
+from mmic.files import check_folder
 
 # So few that an evaluation takes a step or two; half of the first are a search's other split.
 NUM_TRAIN, NUM_VAL = 4, 2
@@ -80,7 +83,7 @@ def print_failures(failures, console):
     for result in failures:
         where = f'\n{result["traceback"]}' if 'traceback' in result else ''
         table.add_row(result['config'], result['error'] + where)
-    console.print(table)
+    print_table(console, table)
 
 
 def main():
@@ -88,6 +91,7 @@ def main():
     console = Console(markup=False, highlight=False)
     configs = find_configs(args.configs)
     work_dir = Path(args.work_dir)
+    check_folder(work_dir)
     journal_path = work_dir / 'results.jsonl'
     if args.fresh:
         journal_path.unlink(missing_ok=True)
@@ -117,7 +121,4 @@ def main():
 
 
 if __name__ == '__main__':
-    try:
-        main()
-    except (ValueError, OSError) as error:
-        sys.exit(f'test_configs: {error}')
+    run(main)

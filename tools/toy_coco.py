@@ -1,11 +1,11 @@
 """Make the toy task: generated images in COCO's format that reward receptive field."""
 
 import argparse
-import sys
 
 from rich.progress import MofNCompleteColumn, Progress
 
 from mmic.datasets import make_toy_coco
+from mmic.engine.command_line import run
 
 
 def parse_args():
@@ -27,21 +27,18 @@ def main():
     args = parse_args()
     with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), transient=True) as bar:
         task = bar.add_task('drawing', total=args.num_train + args.num_val)
-        try:
-            root = make_toy_coco(
-                args.out,
-                args.num_train,
-                args.num_val,
-                args.image_size,
-                args.seed,
-                args.overwrite,
-                on_image=lambda: bar.advance(task),
-            )
-        except (FileExistsError, ValueError) as error:
-            sys.exit(f'error: {error}')
+        root = make_toy_coco(
+            args.out,
+            args.num_train,
+            args.num_val,
+            args.image_size,
+            args.seed,
+            args.overwrite,
+            on_image=lambda: bar.advance(task),
+        )
         made = bar.tasks[task].completed
     print(f'{"Made" if made else "Found, with the same parameters:"} {root.resolve()}')
 
 
 if __name__ == '__main__':
-    main()
+    run(main)

@@ -11,19 +11,20 @@ A comparison that was stopped goes on when the same command is given again.
 import argparse
 import logging
 import os
-import sys
 import time
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from mmic.engine.arguments import whole
 from mmic.engine.chain_runner import write_json
+from mmic.engine.command_line import run
 from mmic.engine.step_pool import StepPool
 from mmic.engine.toy_chains import ToyChain
 from mmic.engine.toy_compare import chain_args, keep_setting, plan, share
 from mmic.engine.toy_results import report, seed_results, summary
-from mmic.files import write_file
+from mmic.files import check_folder, write_file
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -39,8 +40,8 @@ def parse_args():
         '--jobs', type=int, default=2, help='steps at a time, of one thread each; default: 2'
     )
     parser.add_argument('--epochs', type=int, default=6, help='of each training; default: 6')
-    parser.add_argument('--num-train', type=int, default=400, help='images; default: 400')
-    parser.add_argument('--num-val', type=int, default=240, help='images; default: 240')
+    parser.add_argument('--num-train', type=whole(1), default=400, help='images; default: 400')
+    parser.add_argument('--num-val', type=whole(1), default=240, help='images; default: 240')
     parser.add_argument('--work-dir', help='of data and results; default: work_dirs/toy_compare')
     parser.add_argument('--list', action='store_true', help='print the steps, run nothing')
     parser.add_argument(
@@ -109,6 +110,7 @@ def main():
     # Narrow convolutions take several times as long on two threads as on one.
     os.environ.setdefault('OMP_NUM_THREADS', '1')
     console = Console(soft_wrap=True, highlight=False)
+    check_folder(args.work_dir)
     steps = plan(ROOT, args)
     if args.list:
         for step in steps:
@@ -127,7 +129,4 @@ def main():
 
 
 if __name__ == '__main__':
-    try:
-        main()
-    except (RuntimeError, ValueError, OSError) as error:
-        sys.exit(f'toy_compare: {error}')
+    run(main, (RuntimeError, ValueError))

@@ -4,9 +4,14 @@ import argparse
 
 from mmengine.runner import Runner
 
-from mmic.engine.config import add_runner_arguments, read_config
+from mmic.engine.command_line import files_in, run
+from mmic.engine.config import add_runner_arguments, add_trust_argument, read_config
+from mmic.engine.config_errors import ConfigError, config_errors
+from mmic.engine.safe_loading import CheckpointFitHook
 from mmic.engine.search_cost import add_search_cost
 from mmic.engine.v1_compatible import add_v1_compatible, v1_compatible
+
+NEEDED = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
 
 
 def main():
@@ -26,8 +31,9 @@ def main():
         metavar='CHECKPOINT',
         help='continue from CHECKPOINT, or from the newest one in the work dir',
     )
+    add_trust_argument(parser)
     args = parser.parse_args()
-    cfg = read_config(args)
+    cfg = read_config(args, NEEDED)
     if args.v1_compatible:
         cfg = v1_compatible(cfg)
     if args.amp:
@@ -40,10 +46,14 @@ def main():
     if args.resume:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
-    runner = Runner.from_cfg(cfg)
+    with config_errors(args.config):
+        runner = Runner.from_cfg(cfg)
+    runner.register_hook(CheckpointFitHook())
     add_search_cost(runner)
-    runner.train()
+    with config_errors(args.config, running=True), files_in(cfg.work_dir):
+        runner.train()
 
 
 if __name__ == '__main__':
-    main()
+    # Of an error in the midst of a training a line tells too little.
+    run(main, (ConfigError,))

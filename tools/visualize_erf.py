@@ -6,11 +6,9 @@ CR-NAS does.
 
 import argparse
 import re
-import sys
 from pathlib import Path
 
 import torch
-from mmengine.registry import MODELS
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -19,8 +17,16 @@ from torch import nn
 from mmic.analysis.erf import PLACES, measure_erfs
 from mmic.analysis.erf_plot import plot_erfs
 from mmic.checkpoint import load_strictly, read_state_dict
-from mmic.engine.config import add_checkpoint_arguments, add_config_options, read_config
-from mmic.files import check_new, write_file
+from mmic.engine.command_line import run
+from mmic.engine.config import (
+    add_checkpoint_arguments,
+    add_config_options,
+    build_model,
+    read_config,
+)
+from mmic.engine.config_errors import SUFFIXES
+from mmic.engine.tables import print_table
+from mmic.files import check_outputs, write_file
 
 LETTERS = {'backbone': 'C', 'neck': 'P'}
 # Above this share on the border the image is called too small.
@@ -33,7 +39,7 @@ def parse_args():
         'files',
         nargs='+',
         metavar='CONFIG [CHECKPOINT]',
-        help='config files (.py), each with its checkpoint (.pth) behind it; without one the '
+        help='config files, each with its checkpoint behind it (.pth, .pt ...); without one the '
         'weights are random',
     )
     parser.add_argument('--out', required=True, metavar='PNG', help='picture to write')
@@ -79,13 +85,14 @@ def parse_args():
 
 
 def pair_files(files, names):
-    """Sort files into ``{name: (config, checkpoint or None)}`` by their suffix."""
+    """Sort files into ``{name: (config, checkpoint or None)}`` by their suffix.
+
+    Raises:
+        ValueError: A checkpoint has no config before it, or the names are not as many.
+    """
     pairs = []
     for file in files:
-        suffix = Path(file).suffix
-        if suffix not in ('.py', '.pth'):
-            raise ValueError(f'expected configs (.py) and checkpoints (.pth), got {file}')
-        if suffix == '.py':
+        if Path(file).suffix in SUFFIXES:
             pairs.append((file, None))
         elif not pairs or pairs[-1][1]:
             raise ValueError(f'{file}: a checkpoint stands behind its config, got {files}')
@@ -141,7 +148,7 @@ def load_model(config, checkpoint, args, console):
     """Build a network with the weights of its checkpoint, or random ones."""
     console.print(f'Building the model of {config}')
     cfg = read_config(argparse.Namespace(config=config, cfg_options=args.cfg_options))
-    model = MODELS.build(cfg.model)
+    model = build_model(cfg, config)
     if checkpoint is None:
         console.print('No checkpoint: the weights are random (seed 0)')
         randomise(model)
@@ -155,9 +162,9 @@ def load_model(config, checkpoint, args, console):
 def radius_table(networks):
     """The numbers as a table."""
     table = Table(title='Effective receptive fields, radii in pixels')
-    table.add_column('network', overflow='fold')
+    table.add_column('network', no_wrap=True)
     for column in ('map', 'stride', '50 % radius', '95 % radius', 'on the border'):
-        table.add_column(column, justify='right')
+        table.add_column(column, justify='right', no_wrap=True)
     for name, erfs in networks.items():
         for erf in erfs:
             radii = [f'{erf.radius50:.1f}', f'{erf.radius95:.1f}']
@@ -186,7 +193,7 @@ def main():
     args = parse_args()
     # Names of files and networks are printed as they are, brackets included.
     console = Console(soft_wrap=True, markup=False)
-    check_new(args.out, args.overwrite)
+    check_outputs([args.out], args.files, args.overwrite)
     models = {name: load_model(*pair, args, console) for name, pair in args.networks.items()}
     networks = {}
     with Progress(console=console) as progress:
@@ -197,7 +204,7 @@ def main():
                 )
             except ValueError as error:
                 raise ValueError(f'{name}: {error}') from None
-    console.print(radius_table(networks))
+    print_table(console, radius_table(networks))
     warn_cut(networks, args.size, console)
     anchors = args.at == 'neck'
     write_file(args.out, lambda name: plot_erfs(networks, name, anchors), args.overwrite)
@@ -205,7 +212,4 @@ def main():
 
 
 if __name__ == '__main__':
-    try:
-        main()
-    except (ValueError, OSError) as error:
-        sys.exit(f'visualize_erf: {error}')
+    run(main)

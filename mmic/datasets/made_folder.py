@@ -4,6 +4,8 @@ import json
 import tempfile
 from pathlib import Path
 
+from mmic.files import check_folder
+
 
 def make_folder(root, marker, parameters, write, maker, overwrite=False):
     """Make a folder, unless it is there with the same parameters.
@@ -23,9 +25,11 @@ def make_folder(root, marker, parameters, write, maker, overwrite=False):
 
     Raises:
         FileExistsError: See :func:`is_made`.
+        OSError: Nothing can be written there.
     """
     if is_made(root, marker, parameters, maker, overwrite):
         return root
+    check_folder(root)
     root.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f'.{root.name}-', dir=root.parent) as work:
         made = Path(work, 'made')

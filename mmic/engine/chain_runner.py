@@ -4,6 +4,8 @@ import json
 import time
 from pathlib import Path
 
+from rich.markup import escape
+
 from mmic.engine.commands import CommandRunner
 from mmic.engine.reproduce import load_config
 from mmic.engine.row_steps import SPLIT, TEST, TRAIN, option, with_flags
@@ -86,7 +88,7 @@ class ChainRunner:
             written |= set(step.writes)
             reason = self._done(step, key, stale)
             if reason:
-                self.console.print(f'[bold]{name}[/]: {reason}', highlight=False)
+                self.console.print(f'[bold]{name}[/]: {escape(reason)}', highlight=False)
                 entry = self.journal.read().get(key, {})
                 seconds.append(entry.get('seconds'))
                 continue

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 # "Epoch(train)  [2][20/40]  ... eta: 0:01:10", the log line of mmengine.
@@ -42,7 +43,9 @@ class CommandRunner:
         """
         log = self.root / self.logs / f'{name}.log'
         log.parent.mkdir(parents=True, exist_ok=True)
-        self.console.print(f'[bold]{name}[/]: python {shlex.join(command)}', highlight=False)
+        # A command is for pasting: its brackets stay.
+        pasted = escape(shlex.join(command))
+        self.console.print(f'[bold]{name}[/]: python {pasted}', highlight=False)
         start = time.perf_counter()
         columns = TextColumn('  {task.description}'), BarColumn(), TimeElapsedColumn()
         bar = Progress(*columns, console=self.console, transient=True)
@@ -68,5 +71,6 @@ class CommandRunner:
             tail = '\n'.join(log.read_text().splitlines()[-SHOWN_LINES:])
             raise RuntimeError(f'{name} failed; the end of {log}:\n{tail}')
         self.console.print(
-            f'  {self.seconds[name]:.0f} s, log: {self.logs / name}.log', highlight=False
+            f'  {self.seconds[name]:.0f} s, log: {escape(str(self.logs / name))}.log',
+            highlight=False,
         )

@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import Path
 
+from mmic.engine.options import option_word
 from mmic.engine.reproduce import load_config
 
 DATA = 'data/'  # where configs and commands expect all data sets
@@ -49,7 +50,7 @@ def data_options(cfg, data_root):
             value = enumerate(value)
         else:
             if isinstance(value, str) and value.startswith(DATA):
-                options.append(f'{place}={data_root}/{value[len(DATA) :]}')
+                options.append(option_word(place, f'{data_root}/{value[len(DATA) :]}'))
             return
         for key, item in value:
             visit(item, f'{place}.{key}')

@@ -6,6 +6,7 @@ A chain takes a ``ToyChain`` and returns the configs of the networks to compare,
 from pathlib import Path
 
 from mmic.engine.commands import CommandRunner
+from mmic.engine.options import option_word
 from mmic.engine.reproduce import last_checkpoint, load_config
 
 DATA = Path('data/toy_coco')  # where the configs expect it
@@ -93,10 +94,10 @@ class ToyChain:
         loaders = ['train_dataloader', 'val_dataloader', 'test_dataloader']
         if 'alpha_dataloader' in cfg.train_cfg:
             loaders.append('train_cfg.alpha_dataloader')
-        options = [f'{loader}.dataset.data_root={self.data}' for loader in loaders]
+        options = [option_word(f'{loader}.dataset.data_root', str(self.data)) for loader in loaders]
         for evaluator in ('val_evaluator', 'test_evaluator'):
             file = Path(cfg[evaluator].ann_file).relative_to(DATA)
-            options.append(f'{evaluator}.ann_file={self.data / file}')
+            options.append(option_word(f'{evaluator}.ann_file', str(self.data / file)))
         return options
 
     def epochs(self, schedule='param_scheduler'):
@@ -140,14 +141,14 @@ def edo_chain(chain):
     }
     chain.make_data()
     options = chain.epochs()
-    options.append(f'load_from={chain.train("start", configs["plain"], *options)}')
+    options.append(option_word('load_from', chain.train('start', configs['plain'], *options)))
     chain.train('plain', configs['plain'], *options)
     supernet = chain.train('supernet', configs['supernet'], *options)
     # position: every channel keeps its place, and so the weight that it starts from.
     command = ['tools/edo_search.py', configs['supernet'], supernet, '--layout', 'position']
     pattern = chain.search('search', 'pattern.json', *command)
     chain.show_pattern(pattern)
-    options.append(f'model.backbone.pattern={pattern}')
+    options.append(option_word('model.backbone.pattern', pattern))
     chain.train('searched', configs['searched'], *options)
     return configs
 
@@ -162,13 +163,13 @@ def nats_chain(chain):
     chain.make_data()
     chain.hold_out('nats_weights', 'nats_alpha')
     options = chain.epochs()
-    start = f'load_from={chain.train("start", configs["plain"], *options)}'
+    start = option_word('load_from', chain.train('start', configs['plain'], *options))
     chain.train('plain', configs['plain'], *options, start)
     checkpoint = chain.train('search', supernet, *chain.bilevel_epochs(), start)
     # position: every channel keeps its place, and so the weight that it starts from.
     command = ['tools/nats_search.py', supernet, checkpoint, '--layout', 'position']
     pattern = chain.search('decode', 'pattern.json', *command)
-    options += [start, f'model.backbone.pattern={pattern}']
+    options += [start, option_word('model.backbone.pattern', pattern)]
     checkpoint = chain.train('searched', configs['searched'], *options)
     config = str(chain.work / 'searched' / Path(configs['searched']).name)
     chain.run('test', 'tools/test.py', config, checkpoint, '--work-dir', str(chain.work / 'test'))
@@ -186,9 +187,8 @@ def cr_chain(chain):
     pattern = search_cr(chain)
     chain.show_pattern(pattern)
     chain.train('plain', configs['plain'], *chain.epochs())
-    chain.train(
-        'searched', configs['searched'], *chain.epochs(), f'model.backbone.pattern={pattern}'
-    )
+    found = option_word('model.backbone.pattern', pattern)
+    chain.train('searched', configs['searched'], *chain.epochs(), found)
     return configs
 
 
@@ -204,7 +204,7 @@ def search_cr(chain):
             command += ['--max-images', str(CR_IMAGES)]
         command += cfg_options([*found, *chain.data_options(config)])
         pattern = chain.search(f'{kind}_search', file, *command)
-        found = ['model.backbone.arch=None', f'model.backbone.pattern={pattern}']
+        found = ['model.backbone.arch=None', option_word('model.backbone.pattern', pattern)]
     return pattern
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Tuple
 
 from mmic.engine.chain_runner import write_json
+from mmic.engine.options import option_word
 from mmic.engine.step_pool import PlannedStep
 from mmic.engine.toy_chains import ToyChain, cfg_options, search_cr
 from mmic.files import read_json
@@ -97,14 +98,14 @@ def plan_seed(chain):
     """
     budget = chain.epochs()
     plain = chain.train('start', PLAIN, *budget)
-    start = f'load_from={plain}'
+    start = option_word('load_from', plain)
 
     def searched(kind, pattern):
-        return [f'model.backbone.type=mmic.{kind}', f'model.backbone.pattern={pattern}']
+        return [f'model.backbone.type=mmic.{kind}', option_word('model.backbone.pattern', pattern)]
 
     moved = searched('CRResNet', search_cr(chain))
     own = chain.train('cr_start', PLAIN, *budget, *moved)
-    chain.train('cr', PLAIN, *budget, *moved, f'load_from={own}')
+    chain.train('cr', PLAIN, *budget, *moved, option_word('load_from', own))
     supernet = chain.train('ic_supernet', IC_SUPERNET, *budget, start)
     samples = str(min(SAMPLES, chain.args.num_train))
     calibrated = ['--statistics', IC_SUPERNET, '--samples', samples]

@@ -443,7 +443,7 @@ def test_tool_refuses_weights_of_another_network(plain_and_dilated, tmp_path):
     [
         (['x.pth', 'CONFIG'], 2, 'a checkpoint stands behind its config'),
         (['CONFIG', 'x.pth', 'y.pth'], 2, 'y.pth: a checkpoint stands behind its config'),
-        (['x.onnx'], 2, 'expected configs (.py) and checkpoints (.pth), got x.onnx'),
+        (['x.onnx'], 2, 'x.onnx: a checkpoint stands behind its config'),
         (['missing.py'], 1, 'There is no config file missing.py'),
         (['CONFIG', 'missing.pth'], 1, 'missing.pth'),
         (['CONFIG', 'CONFIG'], 2, '--names takes 2 different names'),

@@ -231,6 +231,6 @@ def test_command_makes_it_and_explains_a_refusal(tmp_path, monkeypatch, capsys):
 
     assert 'Made' in run()
     assert 'Found' in run()
-    with pytest.raises(SystemExit, match=r'error: toy holds .*seed 0 \(asked for: 5\)'):
+    with pytest.raises(SystemExit, match=r'toy_coco: toy holds .*seed 0 \(asked for: 5\)'):
         run('--seed', '5')
     assert 'Made' in run('--seed', '5', '--overwrite')
