@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any, Collection, Dict, Mapping, Optional, Tuple, Union
 
 import torch
-from mmengine.logging import print_log
 from torch import Tensor, nn
 
+from mmic.log import print_log
 from mmic.safe_load import StandIn, UnsafeFileError, check_kind, load_safely
 from mmic.wrappers import WRAPPED
 

@@ -1,10 +1,19 @@
 """Everything that differs between the two dependency stacks."""
 
+import importlib.util
 import inspect
 import warnings
 
 import torch
 from torch.nn import functional as F
+
+
+def is_installed(name: str) -> bool:
+    """Whether a package is found; where an import hook refuses it, it is not."""
+    try:
+        return importlib.util.find_spec(name) is not None
+    except (ImportError, ValueError):
+        return False
 
 
 def is_compiling():

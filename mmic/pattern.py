@@ -16,8 +16,6 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from mmengine.logging import print_log
-
 from mmic.files import BadFileError, read_json, write_file
 from mmic.layer_pattern import (
     LayerPattern,
@@ -29,6 +27,7 @@ from mmic.layer_pattern import (
     is_integer,
     run_lengths,
 )
+from mmic.log import print_log
 from mmic.published_pattern import read_entry
 
 __all__ = [

@@ -42,7 +42,7 @@ def of_mmic(kind):
     if not isinstance(kind, str):
         return kind if kind in MODELS.module_dict.values() else None
     scope, _, name = kind.rpartition('.')
-    return MODELS.module_dict.get(name) if scope in ('', MODELS.scope) else None
+    return MODELS.own(name) if scope in ('', MODELS.scope) else None
 
 
 def is_conv(cfg):

@@ -1,17 +1,13 @@
-"""Glue to mmengine: configs, loops, hooks, optimizers."""
+"""Glue to mmengine: configs, loops, hooks, optimizers; what is registered is imported on use."""
 
-from mmic.engine.hooks import NATSHook
-from mmic.engine.loops import BilevelTrainLoop
-from mmic.engine.metrics import build_crowdhuman_recall
-from mmic.engine.optim import BilevelOptimWrapperConstructor
-from mmic.engine.path_sampling import PathSamplingHook
-from mmic.engine.search_cost import SearchCostHook
+from mmic.names import REGISTERED, lazy_attributes
 
-__all__ = [
-    'BilevelOptimWrapperConstructor',
-    'BilevelTrainLoop',
-    'NATSHook',
-    'PathSamplingHook',
-    'SearchCostHook',
-    'build_crowdhuman_recall',
-]
+_PLACES = {
+    module: names
+    for registry in REGISTERED.values()
+    for module, names in registry.items()
+    if module.startswith(__name__)
+}
+# The metric's name is that of a class which needs mmdet; the function builds it.
+_PLACES['mmic.engine.metrics'] = ('build_crowdhuman_recall',)
+__getattr__, __dir__ = lazy_attributes(__name__, _PLACES)

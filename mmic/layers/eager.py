@@ -1,16 +1,15 @@
 """Where code of ours may stand in for operators of torch: torch runs at once, on real memory."""
 
-import importlib.util
 import os
 
 import torch
 from torch.autograd import forward_ad
 
-from mmic.compat import is_compiling
+from mmic.compat import is_compiling, is_installed
 
 # numba's switch for debugging leaves functions as they are, hours instead of milliseconds.
 DISABLED = os.environ.get('NUMBA_DISABLE_JIT', '0') != '0'
-HAS_NUMBA = importlib.util.find_spec('numba') is not None and not DISABLED
+HAS_NUMBA = is_installed('numba') and not DISABLED
 # Those of other classes, fake ones for example, only look like tensors.
 PLAIN_CLASSES = (torch.Tensor, torch.nn.Parameter)
 

@@ -9,15 +9,10 @@ from typing import Any, Dict, Optional, Sequence, Tuple, Type, Union
 
 from torch import nn
 
-from mmic.layers import DOConv2d, ICConv2d, MaskedPSConv2d, PSConv2d
+from mmic.layers import DOConv2d, MaskedPSConv2d, PSConv2d
 from mmic.models.selection import is_3x3, nothing_chosen, searched_convs, selector
 from mmic.registry import MODELS, register
 from mmic.swap import named_convs, swap_convs
-
-register(MODELS)(ICConv2d)
-register(MODELS)(PSConv2d)
-register(MODELS)(MaskedPSConv2d)
-register(MODELS)(DOConv2d)
 
 # DO-Conv replaces every convolution but the 1x1 ones (paper, section 5); the others need dilations
 # to choose and replace the 3x3 ones.

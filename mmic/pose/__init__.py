@@ -3,8 +3,9 @@
 Newell et al., "Associative Embedding: End-to-End Learning for Joint Detection and Grouping",
 NeurIPS 2017. MMPose 1.x tests it at one scale and cannot train it; what is missing is here.
 
-Not imported by ``import mmic``, since MMPose takes a second to import. Configs name it:
-``custom_imports = dict(imports=['mmic', 'mmic.pose'])``.
+Imported when one of its classes is built, or by configs:
+``custom_imports = dict(imports=['mmic', 'mmic.pose'])``; that also makes the codec known, in a
+registry of MMPose's that has no scopes.
 """
 
 try:

@@ -5,10 +5,10 @@ Liu et al., CVPR 2021, section 3.2: a kernel of side ``2k + 1`` becomes one of s
 """
 
 import torch
-from mmengine.logging import print_log
 from torch import nn
 
 from mmic.layers.base_conv import base_padding, build_like, check_base_conv, copy_parameters
+from mmic.log import print_log
 from mmic.pattern import is_integer
 
 

@@ -5,11 +5,11 @@ where they do not, it computes as it does on a CPU. The environment variable ``M
 turns them off.
 """
 
-import importlib.util
 import os
 
 import torch
 
+from mmic.compat import is_installed
 from mmic.layers.base_conv import base_padding
 from mmic.layers.kernels import tables
 from mmic.layers.kernels.tables import classes_by_kernel, classes_by_output
@@ -43,11 +43,7 @@ def chosen():
 
 
 # torch from 2.4 on registers operators written in Python; it brings Triton 3.
-AVAILABLE = (
-    chosen() == 'auto'
-    and hasattr(torch.library, 'custom_op')
-    and importlib.util.find_spec('triton') is not None
-)
+AVAILABLE = chosen() == 'auto' and hasattr(torch.library, 'custom_op') and is_installed('triton')
 # Triton then runs its kernels in Python, on a CPU too.
 INTERPRETED = os.environ.get('TRITON_INTERPRET') == '1'
 
