@@ -318,9 +318,9 @@ def is_published(path):
 
 
 def _read(path):
-    if not isinstance(path, (str, os.PathLike)):
+    if not isinstance(path, (str, os.PathLike)) or path == '':
         raise PatternError(
-            'expected the path of a pattern file, or a DilationPattern, got '
+            'pattern: expected the path of a pattern file, or a DilationPattern, got '
             f'{path!r} ({type(path).__name__}).'
         )
     if Path(path).is_dir():

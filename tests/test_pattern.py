@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from mmic.layers import PSConv2d
 from mmic.models.inception import to_searched
 from mmic.pattern import DilationPattern, LayerPattern, PatternError, is_published
 
@@ -202,6 +203,7 @@ PAIRS = [[1, 1]] * 8
         (lambda: DilationPattern.load(True), r'expected the path of a pattern file.*True \(bool\)'),
         (lambda: DilationPattern.load({'a': 1}), r"expected the path .* \{'a': 1\} \(dict\)"),
         (lambda: DilationPattern.from_published(None, ['a']), r'expected the path .*None \(None'),
+        (lambda: DilationPattern.load(''), r"expected the path of a pattern file.*'' \(str\)"),
         (lambda: is_published(1.5), r'expected the path of a pattern file.*1.5 \(float\)'),
     ],
 )
@@ -236,6 +238,12 @@ def test_networks_say_what_they_expect_as_pattern(wrong):
     for network in (models.ICResNet, models.NATSResNet, models.CRResNet):
         with pytest.raises(PatternError, match=told):
             network(depth=50, base_channels=8, pattern=wrong)
+
+
+@pytest.mark.parametrize('wrong', [123, True, None, '1214', {1: 2}])
+def test_psconv_says_that_its_pattern_is_a_list(wrong):
+    with pytest.raises(PatternError, match='pattern: expected a list of dilations, .* got '):
+        PSConv2d(8, 8, 3, pattern=wrong)
 
 
 def test_huge_file_is_refused_before_it_is_read(tmp_path):

@@ -36,8 +36,12 @@ def check_cycle(pattern):
     """Return a cycle of dilations as a tuple of ints, or say what is wrong with it.
 
     Raises:
-        PatternError: Empty, or not integers from 1 up.
+        PatternError: No list, empty, or not integers from 1 up.
     """
+    if not isinstance(pattern, (list, tuple)):
+        raise PatternError(
+            f'pattern: expected a list of dilations, (1, 2, 1, 4) for example, got {pattern!r}.'
+        )
     pattern = tuple(pattern)
     if not pattern:
         raise PatternError('pattern: expected at least one dilation, got ().')
