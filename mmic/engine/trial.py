@@ -102,7 +102,12 @@ def move_data(cfg, data_root):
 
 
 def drop_weights(cfg, unwanted):
-    """Have no weights read from the checkpoints for which ``unwanted(checkpoint)``, in place."""
+    """Have no weights read from the checkpoints for which ``unwanted(checkpoint)``, in place.
+
+    A part without them that keeps the running statistics of its norms (``norm_eval``) lets them
+    follow: those of random weights are means of 0 and variances of 1, under which a deep network's
+    values grow from block to block.
+    """
     for node in config_nodes(cfg._cfg_dict):
         for key, value in node.items():
             if isinstance(value, dict) and value.get('type') == 'Pretrained':
@@ -111,6 +116,8 @@ def drop_weights(cfg, unwanted):
                 checkpoint = value if key in ('pretrained', 'load_from') else None
             if isinstance(checkpoint, str) and unwanted(checkpoint):
                 node[key] = None
+                if node.get('norm_eval'):
+                    node['norm_eval'] = False
 
 
 def limit_boxes(model):

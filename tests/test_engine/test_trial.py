@@ -14,7 +14,7 @@ from mmengine.registry import MODELS, DefaultScope
 
 from mmic.datasets.generated import make_generated
 from mmic.engine.stand_in import random_pattern, stand_in_patterns
-from mmic.engine.trial import data_formats, trial_config
+from mmic.engine.trial import data_formats, drop_weights, trial_config
 from mmic.engine.trial_all import TrialJournal, try_file
 from mmic.engine.trial_run import try_config
 from mmic.layers import ICConv2d
@@ -67,6 +67,19 @@ def test_trial_reads_its_own_data_set_elsewhere(name):
     found = set(re.findall(r'"(?:\./)?data/[^"]*"', before))
     moved = set(re.findall(r'"/elsewhere/[^"]*"', text_of(trial)))
     assert moved == {path.replace('data/', '/elsewhere/', 1) for path in found} != set()
+
+
+def test_norms_follow_the_batch_where_weights_are_dropped():
+    """Else a ResNet-101 of random weights overflows, whose blocks do not start at zero."""
+
+    def backbone(checkpoint):
+        init_cfg = dict(type='Pretrained', checkpoint=checkpoint)
+        return dict(type='ResNet', depth=101, norm_eval=True, init_cfg=init_cfg)
+
+    cfg = Config(dict(model=dict(first=backbone('torchvision://x'), second=backbone('here.pth'))))
+    drop_weights(cfg, lambda checkpoint: '://' in checkpoint)
+    assert (cfg.model.first.init_cfg, cfg.model.first.norm_eval) == (None, False)
+    assert (cfg.model.second.init_cfg.checkpoint, cfg.model.second.norm_eval) == ('here.pth', True)
 
 
 @pytest.mark.parametrize('name', FORMATS)
