@@ -135,6 +135,28 @@ def test_fifth_stage_of_rfcn_has_the_fourth_ones_resolution(kind, tmp_path):
         assert len([m for m in backbone.modules() if isinstance(m, WideConv2d)]) == 16
 
 
+def test_rfcn_starts_from_the_searched_network_with_its_stride(tmp_path):
+    """The classifier's fifth stage has the pattern's dilations, the detector's twice as many."""
+    strided = load('faster-rcnn_ic-r50-k9_fpn_13e_coco.py').model.backbone
+    plain = load('faster-rcnn_r50_fpn_13e_coco.py').model.backbone
+    for cfg in (strided, plain):
+        cfg.update(depth=18, base_channels=8, init_cfg=None)
+    strided.pattern = str(tmp_path / 'fpn.json')
+    random_pattern(strided.pattern, MODELS.build(plain))
+    trained = MODELS.build(strided)
+    state = {f'backbone.{key}': value for key, value in trained.state_dict().items()}
+    torch.save({'state_dict': state}, tmp_path / 'classifier.pth')
+    cfg = load('rfcn_ic-r50-k9_18e_voc0712.py', **THIN_RFCN).model.backbone
+    cfg.pattern = strided.pattern
+    start = str(tmp_path / 'classifier.pth')
+    cfg.init_cfg = dict(type='Pretrained', checkpoint=start, prefix='backbone.')
+    backbone = MODELS.build(cfg)
+    backbone.init_weights()
+    assert same(dict(backbone.named_parameters()), dict(trained.named_parameters()))
+    layer = 'layer4.1.conv1'
+    assert torch.equal(chosen(backbone)[layer], 2 * chosen(trained)[layer])
+
+
 def test_rfcn_has_the_parts_of_its_paper():
     model = load('rfcn_r50_18e_voc0712.py').model
     model.backbone.init_cfg = None
