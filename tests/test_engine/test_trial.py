@@ -30,7 +30,7 @@ FORMATS = {
     'ic_conv/pose/ae_ic-r50-k13_300e_coco-640x640-ms.py': 'coco',
     'ic_conv/rfcn_ic-r50-k9_18e_voc0712.py': 'VOCdevkit',
     'ic_conv/faster-rcnn_ic-r50-k9_c4_20e_crowdhuman.py': 'CrowdHuman',
-    'cr_nas/imagenet/cr-r50_150e_in1k.py': 'imagenet',
+    'cr_nas/imagenet/cr-r50-stage-supernet_150e_in1k.py': 'imagenet',
     'do_conv/cifar/do-r20-v1_164e_cifar10.py': 'cifar10',
     'do_conv/segmentation/deeplabv3_do-r50-d8_do-heads_40k_cityscapes-512x1024.py': 'cityscapes',
 }
@@ -106,7 +106,10 @@ def test_trial_keeps_weights_that_lie_here():
             {'input_size': {(64, 64)}, 'heatmap_size': {(16, 16), (64, 64)}},
         ),
         # 256 to 64.
-        ('cr_nas/imagenet/cr-r50_150e_in1k.py', {'scale': {56, 64}, 'crop_size': {56}}),
+        (
+            'cr_nas/imagenet/cr-r50-stage-supernet_150e_in1k.py',
+            {'scale': {56, 64}, 'crop_size': {56}},
+        ),
         # 32 stays.
         ('do_conv/cifar/do-r20-v1_164e_cifar10.py', {'crop_size': {32}}),
         # (2048, 1024), cropped to (512, 1024), to 64.
@@ -151,8 +154,8 @@ def times(cfg):
         ('psconv/faster-rcnn_r50_fpn_1x_coco.py', 12, [(0, 24), (0, 12, [8, 11])]),
         # Linear for 5 of 150 epochs, then half a cosine; all there is in one, one after the other
         # in more.
-        ('cr_nas/imagenet/cr-r50_150e_in1k.py', 1, [(0, 1), (0, 1, 1)]),
-        ('cr_nas/imagenet/cr-r50_150e_in1k.py', 3, [(0, 1), (1, 3, 2)]),
+        ('cr_nas/imagenet/cr-r50-stage-supernet_150e_in1k.py', 1, [(0, 1), (0, 1, 1)]),
+        ('cr_nas/imagenet/cr-r50-stage-supernet_150e_in1k.py', 3, [(0, 1), (1, 3, 2)]),
         # One image at a time: 8 steps an epoch.
         (NATS, 5, [(0, 20), (0, 5, 5)]),
         ('do_conv/cifar/do-r20-v1_164e_cifar10.py', 4, [([2, 3],)]),
