@@ -2,8 +2,8 @@
 
 Every public class is registered twice. In mmengine's root registry under its bare name,
 which any OpenMMLab package finds once ``mmic`` is imported (``custom_imports``); and in
-scope ``mmic``: ``type='mmic.ICResNet'`` needs no import. Both import the class when it is asked
-for, from where ``mmic.names`` says; until then a stand-in has its bare name.
+scope ``mmic``: ``type='mmic.ICResNet'`` needs no import. Until the class itself is imported, both
+hold a stand-in, which imports it from where ``mmic.names`` says when it is built.
 """
 
 import importlib
@@ -22,45 +22,13 @@ from mmic.layers import DOConv2d, ICConv2d, MaskedPSConv2d, PSConv2d
 from mmic.names import REGISTERED, places
 
 
-class LazyRegistry(Registry):
-    """A registry of scope ``mmic`` that imports what defines a name when it is asked for it.
-
-    Args:
-        parent (Registry): mmengine's.
-        key (str): Its name in ``mmic.names.REGISTERED``.
-    """
-
-    def __init__(self, parent: Registry, key: str):
-        super().__init__(parent.name, parent=parent, scope='mmic')
-        self.places = places(REGISTERED[key])
-        for name in self.places:
-            if name not in parent.module_dict:
-                parent.register_module(name=name, module=_stand_in(self, name))
-
-    def get(self, key: str) -> Optional[Any]:
-        """Return what is registered under a name, as mmengine's registries do.
-
-        Raises:
-            ImportError: The name is mmic's, and what it is built on cannot be imported.
-        """
-        scope, name = self.split_scope_key(key)
-        if scope in (None, self.scope):
-            self.own(name)
-        return super().get(key)
-
-    def own(self, name: str) -> Optional[Any]:
-        """Return what this registry itself has under a name; None for others' names."""
-        if name in self.places and name not in self.module_dict:
-            importlib.import_module(self.places[name])
-        return self.module_dict.get(name)
-
-
 class StandInType(type):
     """Class of the stand-ins: they behave as the classes and functions that they stand for."""
 
     def load(cls) -> Any:
-        """Return what this stands for, which takes its place in the registry."""
-        return cls.registry.own(cls.__name__)
+        """Import what this stands for, which takes its place in the registries, and return it."""
+        importlib.import_module(cls.__module__)
+        return cls.registry.module_dict[cls.__name__]
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         return cls.load()(*args, **kwargs)
@@ -75,26 +43,41 @@ class StandInType(type):
         return isinstance(cls.load(), type) and isinstance(instance, cls.load())
 
 
-def _stand_in(registry: LazyRegistry, name: str) -> StandInType:
-    return StandInType(name, (), {'registry': registry, '__module__': registry.places[name]})
+def _child(parent: Registry, key: str) -> Registry:
+    """Make the registry of scope ``mmic`` below one of mmengine's, and name in both what it has."""
+    registry = Registry(parent.name, parent=parent, scope='mmic')
+    for name, module in places(REGISTERED[key]).items():
+        stand_in = StandInType(name, (), {'registry': registry, '__module__': module})
+        registry.register_module(name=name, module=stand_in)
+        if name not in parent.module_dict:
+            parent.register_module(name=name, module=stand_in)
+    return registry
 
 
-MODELS = LazyRegistry(ROOT_MODELS, 'MODELS')
-HOOKS = LazyRegistry(ROOT_HOOKS, 'HOOKS')
-LOOPS = LazyRegistry(ROOT_LOOPS, 'LOOPS')
-METRICS = LazyRegistry(ROOT_METRICS, 'METRICS')
-DATASETS = LazyRegistry(ROOT_DATASETS, 'DATASETS')
-TRANSFORMS = LazyRegistry(ROOT_TRANSFORMS, 'TRANSFORMS')
-OPTIM_WRAPPER_CONSTRUCTORS = LazyRegistry(
-    ROOT_OPTIM_WRAPPER_CONSTRUCTORS, 'OPTIM_WRAPPER_CONSTRUCTORS'
-)
+def own(registry: Registry, name: str) -> Optional[Any]:
+    """Return what a registry of mmic's itself has under a name, imported; None for others' names.
+
+    Raises:
+        ImportError: What it is built on cannot be imported.
+    """
+    target = registry.module_dict.get(name)
+    return target.load() if type(target) is StandInType else target
 
 
-def register(registry: LazyRegistry, name: Optional[str] = None) -> Callable[[Any], Any]:
+MODELS = _child(ROOT_MODELS, 'MODELS')
+HOOKS = _child(ROOT_HOOKS, 'HOOKS')
+LOOPS = _child(ROOT_LOOPS, 'LOOPS')
+METRICS = _child(ROOT_METRICS, 'METRICS')
+DATASETS = _child(ROOT_DATASETS, 'DATASETS')
+TRANSFORMS = _child(ROOT_TRANSFORMS, 'TRANSFORMS')
+OPTIM_WRAPPER_CONSTRUCTORS = _child(ROOT_OPTIM_WRAPPER_CONSTRUCTORS, 'OPTIM_WRAPPER_CONSTRUCTORS')
+
+
+def register(registry: Registry, name: Optional[str] = None) -> Callable[[Any], Any]:
     """Decorate a class or function so that both ``name`` and ``mmic.name`` build it.
 
     Args:
-        registry (LazyRegistry): One of this module's registries.
+        registry (Registry): One of this module's registries.
         name (str, optional): Defaults to the name of the decorated object.
 
     Raises:
@@ -104,12 +87,11 @@ def register(registry: LazyRegistry, name: Optional[str] = None) -> Callable[[An
 
     def decorate(target: Any) -> Any:
         key = name or target.__name__
-        if key not in registry.places:
+        if key not in registry.module_dict:
             raise KeyError(f'{key} stands in no list of mmic.names.REGISTERED.')
-        registry.register_module(name=key, module=target)
-        root = registry.parent
-        stands_in = type(root.module_dict.get(key)) is StandInType
-        root.register_module(name=key, module=target, force=stands_in)
+        for holder in (registry, registry.parent):
+            stands_in = type(holder.module_dict.get(key)) is StandInType
+            holder.register_module(name=key, module=target, force=stands_in)
         return target
 
     return decorate

@@ -33,8 +33,8 @@ def test_every_registered_name_stands_in_the_list():
     for module in pkgutil.walk_packages(mmic.__path__, 'mmic.'):
         # Written in Triton's language and for numba alone.
         if 'triton_conv' not in module.name and '.direct.' not in module.name:
-            # Of optional packages one may be missing, onnx for example.
-            with contextlib.suppress(ModuleNotFoundError):
+            # Of optional packages one may be missing or old, onnx or torch itself for example.
+            with contextlib.suppress(ImportError):
                 importlib.import_module(module.name)
     for key, modules in REGISTERED.items():
         registry = getattr(mmic.registry, key)
@@ -57,8 +57,12 @@ for key, modules in places.items():
         # Each module in a process in which no other of mmic's has been imported.
         child = os.fork()
         if not child:
+            from mmic import registry as ours
+            from mmic.registry import own
             found = [registry.get(f'mmic.{{name}}') for name in names]
-            assert all(target is not None for target in found), (module, names)
+            assert all(target is registry.get(name) for target, name in zip(found, names))
+            found = [own(getattr(ours, key), name) for name in names]
+            assert found == [registry.get(name) for name in names], (module, names)
             print('FOUND', module, [target.__module__ for target in found], flush=True)
             os._exit(0)
         assert os.waitpid(child, 0)[1] == 0, (key, module)

@@ -5,7 +5,7 @@ import inspect
 from mmengine.registry import MODELS as ROOT_MODELS
 from torch import nn
 
-from mmic.registry import MODELS
+from mmic.registry import MODELS, own
 
 
 def plain_config(cfg):
@@ -42,7 +42,7 @@ def of_mmic(kind):
     if not isinstance(kind, str):
         return kind if kind in MODELS.module_dict.values() else None
     scope, _, name = kind.rpartition('.')
-    return MODELS.own(name) if scope in ('', MODELS.scope) else None
+    return own(MODELS, name) if scope in ('', MODELS.scope) else None
 
 
 def is_conv(cfg):
