@@ -11,7 +11,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import ROOT, TOOLS, call_tool, run_python, tool_environment, write_detector_config
+from helpers import (
+    ROOT,
+    TOOLS,
+    build_model,
+    call_tool,
+    run_python,
+    tool_environment,
+    write_detector_config,
+)
 
 from mmic.engine.command_line import files_in, quieten, run
 from mmic.engine.options import option_word
@@ -366,6 +374,44 @@ def test_full_layer_names_stand_in_tables_of_80_columns(monkeypatch):
     row = next(line for line in done.stdout.splitlines() if ' ic.t1.r18.base ' in line)
     assert '.py' in row
     assert '…' not in done.stdout
+
+
+def test_configs_of_several_packages_are_counted_without_noise(plain, tmp_path):
+    config = tmp_path / 'classifier.py'
+    backbone = "backbone=dict(type='ResNet_CIFAR', depth=18, base_channels=8)"
+    config.write_text(
+        f"model = dict(type='ImageClassifier', {backbone})\ndefault_scope = 'mmpretrain'\n"
+    )
+    done = call_tool('complexity.py', config, plain, config, '--shape', 64, 64)
+    assert done.code == 0, done.text
+    assert done.text.count(' classifier ') == 2
+    assert 'WARN' not in done.text.upper()
+
+
+def whole(model):
+    return model
+
+
+@pytest.mark.parametrize(
+    ('wrap', 'flags'),
+    [
+        (lambda model: {'model': model.state_dict(), 'epoch': 3}, []),
+        (lambda model: {f'_orig_mod.{k}': v for k, v in model.state_dict().items()}, []),
+        (whole, ['--trust-checkpoint']),
+    ],
+)
+@pytest.mark.parametrize('name', ['deploy.py', 'visualize_erf.py'])
+def test_commands_take_checkpoints_of_other_trainers(name, wrap, flags, plain, tmp_path):
+    torch.manual_seed(0)
+    checkpoint = tmp_path / 'weights.pt'
+    torch.save(wrap(build_model(plain)), checkpoint)
+    size = ['--shape', 64, 64] if name == 'deploy.py' else ['--size', 64]
+    done = call_tool(name, plain, checkpoint, '--out', tmp_path / 'out.png', *size, *flags)
+    assert done.code == 0, done.text
+    if flags:
+        done = call_tool(name, plain, checkpoint, '--out', tmp_path / 'new.png', *size)
+        ends_in_a_line(done, name, 'a whole pickled model, mmdet.models')
+        assert '--trust-checkpoint' in done.text
 
 
 def test_pattern_of_a_path_with_spaces_goes_from_hint_to_training(plain, tmp_path):

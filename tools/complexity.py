@@ -7,7 +7,7 @@ make one row each.
 import argparse
 from pathlib import Path
 
-from mmengine.registry import MODELS, init_default_scope
+from mmengine.registry import MODELS
 from rich import box
 from rich.console import Console
 from rich.progress import track
@@ -17,7 +17,7 @@ from mmic.analysis.complexity import check_numbers, count_complexity
 from mmic.analysis.cost import darts_share
 from mmic.analysis.plain import plain_config
 from mmic.engine.command_line import run
-from mmic.engine.config import add_config_arguments, build_model, read_config
+from mmic.engine.config import add_config_arguments, build_model, read_config, set_scope
 from mmic.engine.config_errors import config_errors
 from mmic.engine.tables import print_table
 
@@ -61,7 +61,7 @@ def count(cfg, config, *numbers):
     Returns:
         tuple[Complexity, Complexity, float | None]: The third is ``darts_share``'s.
     """
-    init_default_scope(cfg.get('default_scope') or 'mmengine')
+    set_scope(cfg)
     model = build_model(cfg, config)
     with config_errors(config):
         plain = plain_config(cfg.model)

@@ -210,7 +210,7 @@ def main():
 if __name__ == '__main__':
     try:
         main()
-    except SetupError as error:
+    except (SetupError, OSError) as error:
         sys.exit(f'setup: {error}')
     except KeyboardInterrupt:
         sys.exit('\nsetup: interrupted; run the same command again to continue.')

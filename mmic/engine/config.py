@@ -4,12 +4,13 @@ import argparse
 import difflib
 import inspect
 import os
+import time
 from pathlib import Path
 from typing import Sequence
 
 import torch
 from mmengine.config import Config
-from mmengine.registry import MODELS, init_default_scope
+from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import Runner
 from torch import nn
 
@@ -117,7 +118,7 @@ def read_config(args: argparse.Namespace, needed: Sequence[str] = ('model',)) ->
                 f'{args.config} has no {name}: expected a config of MMDetection, MMPose, '
                 f'MMPretrain or MMSegmentation that sets {", ".join(needed)}.'
             )
-    init_default_scope(cfg.get('default_scope') or 'mmengine')
+    set_scope(cfg)
     read_safely(getattr(args, 'trust_checkpoint', False))
     if hasattr(args, 'launcher'):
         cfg.launcher = args.launcher
@@ -127,6 +128,15 @@ def read_config(args: argparse.Namespace, needed: Sequence[str] = ('model',)) ->
         if args.launcher == 'pytorch':
             start_processes_without_gpu(cfg)
     return cfg
+
+
+def set_scope(cfg: Config) -> None:
+    """Look types without a scope up in a config's package from now on.
+
+    ``init_default_scope`` warns of each change, of which commands on several configs make many.
+    """
+    scope = cfg.get('default_scope') or 'mmengine'
+    DefaultScope.get_instance(f'{scope}-{time.perf_counter_ns()}', scope_name=scope)
 
 
 def set_options(cfg: Config, options: dict, path: str) -> None:
