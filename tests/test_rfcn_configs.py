@@ -15,6 +15,7 @@ from mmengine.registry import DATASETS, MODELS, init_default_scope
 from mmengine.runner import Runner
 from PIL import Image
 
+from mmic.engine import stand_in
 from mmic.layers import ICConv2d
 from mmic.models.selection import is_3x3, searched_convs
 from mmic.pattern import DilationPattern, LayerPattern
@@ -155,6 +156,14 @@ def test_rfcn_starts_from_the_searched_network_with_its_stride(tmp_path):
     assert same(dict(backbone.named_parameters()), dict(trained.named_parameters()))
     layer = 'layer4.1.conv1'
     assert torch.equal(chosen(backbone)[layer], 2 * chosen(trained)[layer])
+
+
+def test_pattern_can_be_made_up_for_rfcn():
+    """The supernet that the layers are taken from has no dilation in its fifth stage."""
+    found = stand_in.random_pattern(
+        load('rfcn_ic-r50-k9_18e_voc0712.py', **THIN_RFCN).model.backbone
+    )
+    assert len(found.layers) == 16
 
 
 def test_rfcn_has_the_parts_of_its_paper():
