@@ -22,6 +22,7 @@ HOSTS_WARNINGS = (
     'Fail to import ``MultiScaleDeformableAttention``',
     'On January 1, 2023, MMCV will release',
     'The verbose parameter is deprecated',
+    r"'has_\w+' is deprecated",
 )
 FULL = (errno.ENOSPC, errno.EDQUOT)
 

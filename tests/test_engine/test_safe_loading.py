@@ -135,6 +135,27 @@ def test_what_a_file_reaches_by_getattr_is_not_there(tmp_path):
 
 
 @pytest.mark.usefixtures('safe')
+def test_downloaded_checkpoints_are_read_alike_and_kept(tmp_path, monkeypatch):
+    asked = []
+
+    def download(url, path, **_):
+        asked.append(url)
+        content = Payload(tmp_path / 'marker') if 'payload' in url else None
+        torch.save({'state_dict': {'weight': torch.ones(2)}, 'meta': content}, path)
+
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
+    monkeypatch.setattr(torch.hub, 'download_url_to_file', download)
+    for _ in range(2):
+        found = CheckpointLoader.load_checkpoint('https://example.org/a/weights-1.pth?x=1')
+        assert found['state_dict']['weight'].tolist() == [1, 1]
+    assert (tmp_path / 'hub' / 'checkpoints' / 'weights-1.pth').is_file()
+    with pytest.raises(BadFileError, match='payload.pth cannot be read safely'):
+        CheckpointLoader.load_checkpoint('https://example.org/payload.pth')
+    assert not (tmp_path / 'marker').exists()
+    assert len(asked) == 2
+
+
+@pytest.mark.usefixtures('safe')
 def test_arrays_of_objects_are_refused(tmp_path):
     path = tmp_path / 'objects.pth'
     torch.save({'state_dict': {'a': torch.ones(1)}, 'x': np.array([{}, []], object)}, path)
