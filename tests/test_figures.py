@@ -77,14 +77,13 @@ BLUE, ORANGE = '#1f77b4', '#ff7f0e'
 
 def test_multiply_adds_against_ap(tmp_path):
     """Of ResNet-18, which Table 1 prints with 147.7 G, and of MobileNetV2 with 121.1 G."""
-    results = write_results(
-        tmp_path / 'results.json',
-        cr__t1__r18__base={'box_AP': 21.0},
-        cr__t4__r18={'box_AP': 22.5},
-    )
+    results = [
+        write_results(tmp_path / 'plain.json', cr__t1__r18__base={'box_AP': 21.0}),
+        write_results(tmp_path / 'searched.json', cr__t4__r18={'box_AP': 22.5}),
+    ]
     rows = ['--rows', 'cr.t4.mobilenetv2*', 'cr.t4.r18*']
     found = draw(
-        *(tmp_path / 'macs.png', 'plot_results.py', 'macs-ap', *rows, '--results', results)
+        *(tmp_path / 'macs.png', 'plot_results.py', 'macs-ap', *rows, '--results', *results)
     )
     assert found.axes.get_xlabel() == 'multiply-adds of the detector at 800 x 1088, G'
     assert found.axes.get_ylabel() == 'box AP, %'
@@ -202,8 +201,8 @@ def test_accuracy_against_ap_of_two_searches(tmp_path):
     before = ap.read_bytes()
     out = tmp_path / 'journals.png'
     found = draw(out, 'plot_results.py', 'top1-ap', '--journals', top1, ap)
-    ((_, hollow, _, points),) = drawn_points(found.axes)
-    assert not hollow
+    ((_, hollow, style, points),) = drawn_points(found.axes)
+    assert (hollow, style) == (False, 'None')
     assert [x for x, _ in points] == [60, 61, 62]
     assert [y for _, y in points] == pytest.approx([30, 31, 29])
     assert found.legend == ['3 paths of equal cost', 'measured here']

@@ -46,6 +46,7 @@ def add_common(parser: argparse.ArgumentParser, name: str) -> None:
     )
     parser.add_argument(
         '--results',
+        nargs='+',
         metavar='FILE.json',
         help='what was measured, as tools/reproduce.py run --results writes it; default: nothing',
     )
@@ -153,13 +154,14 @@ DRAW = {'macs-ap': draw_macs, 'top1-ap': draw_accuracies, 'kernel-ap': draw_kern
 
 def main():
     args = parse_args()
-    check_outputs(
-        [args.out], [args.results, *(getattr(args, 'journals', None) or [])], args.overwrite
-    )
+    inputs = [*(args.results or ()), *(getattr(args, 'journals', None) or ())]
+    check_outputs([args.out], inputs, args.overwrite)
     console = Console(soft_wrap=True, markup=False, highlight=False)
     rows = read_rows()
     chosen = choose_rows(rows, args.rows or ROWS[args.command])
-    results = read_results(args.results, rows) if args.results else {}
+    results = {}
+    for path in args.results or ():
+        results.update(read_results(path, rows))
     points, figure = DRAW[args.command](args, (rows, chosen, results), console)
     write_file(args.out, lambda name: figure.savefig(name, dpi=120), args.overwrite)
     measured = sum(point.measured for point in points)

@@ -38,13 +38,19 @@ def point_figure(
     colours = _colours(points)
     handles = []
     for (series, group), members in _by_series(points).items():
-        style = '' if not joined else '-' if series == group else '--'
+        style = 'none' if not joined else '-' if series == group else '--'
         colour = colours[group]
         for here in (False, True):
             own = sorted((p.x, p.y) for p in members if p.measured is here)
             if own:
                 face = colour if here else 'white'
-                axes.plot(*zip(*own), style, marker='o', color=colour, markerfacecolor=face)
+                axes.plot(
+                    *zip(*own),
+                    linestyle=style,
+                    marker='o',
+                    color=colour,
+                    markerfacecolor=face,
+                )
         handles.append(
             Line2D([], [], linestyle=style, color=colour, label=series)
             if joined
@@ -77,7 +83,7 @@ def _colours(points: Sequence[Point]) -> Dict[str, str]:
 def _kinds(points, line) -> list:
     """Legend entries for hollow and filled markers; one says so where nothing was measured."""
     found = {point.measured for point in points}
-    grey = dict(linestyle='', marker='o', color='dimgray')
+    grey = dict(linestyle='none', marker='o', color='dimgray')
     entries = []
     if False in found:
         entries.append(line([], [], **grey, markerfacecolor='white', label='printed in the paper'))
