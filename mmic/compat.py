@@ -37,15 +37,27 @@ def is_autocast_on_cpu():
     return torch.is_autocast_cpu_enabled()
 
 
+def is_channels_last(tensor):
+    """Whether a tensor is laid out like that, and not also contiguous."""
+    if isinstance(tensor, torch.fx.Proxy):
+        return False
+    try:
+        last = tensor.is_contiguous(memory_format=torch.channels_last)
+    # torch.func cannot tell within vmap.
+    except RuntimeError:
+        return False
+    return last and not tensor.is_contiguous()
+
+
 def channel_shuffle(x, groups):
     """``torch.nn.functional.channel_shuffle`` with a gradient; channels_last stays."""
     # ONNX has no such operator, nor have meta tensors in torch 2.1.
-    missing = torch.jit.is_tracing() or x.is_meta
+    proxy = isinstance(x, torch.fx.Proxy)
+    missing = proxy or torch.jit.is_tracing() or x.is_meta
     if not missing and (_SHUFFLE_HAS_GRADIENT or not torch.is_grad_enabled()):
         return F.channel_shuffle(x, groups)
     y = x.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2)
-    last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
-    return y.contiguous(memory_format=torch.channels_last) if last else y
+    return y.contiguous(memory_format=torch.channels_last) if is_channels_last(x) else y
 
 
 def onnx_export(model, image, path, input_names, output_names):

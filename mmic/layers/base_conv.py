@@ -5,6 +5,8 @@ import copy
 import torch
 from torch import nn
 
+from mmic.layers.own_conv import real_dilation
+
 
 def base_padding(kernel_size, padding):
     """Return ``padding`` as two numbers; ``'same'`` and ``'valid'`` mean what they do in torch."""
@@ -63,6 +65,9 @@ def build_like(layer_class, conv, **options):
     """Build a layer with a convolution's own arguments, device and dtype, and ``options``.
 
     Its weights are left as the class initialises them.
+
+    Raises:
+        ValueError: The convolution has several dilations of its own.
     """
     return layer_class(
         conv.in_channels,
@@ -70,7 +75,7 @@ def build_like(layer_class, conv, **options):
         conv.kernel_size,
         conv.stride,
         conv.padding,
-        conv.dilation,
+        real_dilation(conv),
         conv.groups,
         conv.bias is not None,
         conv.padding_mode,

@@ -12,8 +12,10 @@ from typing import List, NamedTuple, Optional, Tuple
 import torch
 from torch.nn import functional as F
 
+from mmic.compat import is_compiling
 from mmic.layers.base_conv import base_padding, dilated_padding
 from mmic.layers.direct import Direct, Kernels
+from mmic.layers.eager import is_proxy
 from mmic.layers.selection import (
     Selection,
     index_channels,
@@ -187,7 +189,7 @@ class Term(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """How a layer is run; slices select from its index list ``_index``.
+    """How a layer is run; slices select from its table ``index``.
 
     Attributes:
         terms (list[Term]): To add.
@@ -203,7 +205,7 @@ class Plan(NamedTuple):
 
 
 def register_plan(layer, terms):
-    """Keep a plan on a layer, its index list as a buffer that is not saved.
+    """Keep a plan on a layer, and its index list as the table ``index``.
 
     Args:
         layer (nn.Conv2d): Its ``padding`` is the undilated convolution's.
@@ -260,8 +262,7 @@ def register_plan(layer, terms):
         None if whole else keep(kernels),
         gather_unless_in_order(inverse),
     )
-    index = torch.tensor(index, dtype=torch.long, device=layer.weight.device)
-    layer.register_buffer('_index', index, persistent=False)
+    layer.keep_table('index', index, torch.long)
     layer._direct = _direct_of(layer, terms)
 
 
@@ -318,7 +319,10 @@ def planned_conv2d(layer, x, weight, bias):
     Returns:
         Tensor: Shape (N, C_out, H', W').
     """
-    plan, index = layer._plan, layer._index
+    plan, index = layer._plan, layer.table('index', None if is_proxy(x) else x.device)
+    # Inductor cannot lower a convolution whose bias is a part of a computed tensor.
+    late_bias = bias if is_proxy(x) or is_compiling() else None
+    bias = bias if late_bias is None else None
     if plan.kernels is not None:
         weight = weight.flatten(0, 1).index_select(0, index[plan.kernels])  # (kernels, k, k)
     elif plan.rows is not None:
@@ -327,18 +331,18 @@ def planned_conv2d(layer, x, weight, bias):
         bias = bias.index_select(0, index[plan.rows])
     # Split once: the gradient of each slice alone would be as large as the weight.
     sizes = [piece.weight.stop - piece.weight.start for term in plan.terms for piece in term.pieces]
-    kernels = iter(weight.split(sizes))
+    kernels, number = weight.split(sizes), 0
     total, shuffled = None, {}
     for term in plan.terms:
         outputs = []
         for piece in term.pieces:
-            kernel = next(kernels)
+            kernel, number = kernels[number], number + 1
             if plan.kernels is not None:
                 rows = piece.rows.stop - piece.rows.start
                 kernel = kernel.unflatten(0, (rows, -1))  # (rows, C_in / groups, k, k)
             if piece.gather is not None:
                 part = gather_channels(x, piece.gather, index, shuffled)
-            elif kernel.shape[1] * piece.groups < layer.in_channels:
+            elif piece.inputs.stop - piece.inputs.start < layer.in_channels:
                 part = x[:, piece.inputs]
             else:
                 part = x
@@ -361,4 +365,5 @@ def planned_conv2d(layer, x, weight, bias):
             if bias is not None and total is None:
                 output = output + bias[:, None, None]
         total = output if total is None else total.add_(output)
-    return total if plan.unsort is None else gather_channels(total, plan.unsort, index)
+    output = total if plan.unsort is None else gather_channels(total, plan.unsort, index)
+    return output if late_bias is None else output + late_bias[:, None, None]

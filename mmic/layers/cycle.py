@@ -8,7 +8,7 @@ made of t classes of consecutive channels.
 import torch
 from torch.nn import functional as F
 
-from mmic.compat import channel_shuffle
+from mmic.compat import channel_shuffle, is_compiling
 from mmic.layers.base_conv import base_padding, dilated_padding
 from mmic.layers.branches import order_alike, plan_by_kernel
 from mmic.layers.recompute import recomputed
@@ -50,6 +50,9 @@ class CyclicPlan:
             Tensor: Shape (N, C_out, H', W').
         """
         inputs, kernels = self._classes(x), self._tables(weight)
+        # Inductor cannot lower a convolution whose bias is a part of a computed tensor.
+        late_bias = bias if is_compiling() else None
+        bias = bias if late_bias is None else None
         if bias is not None:
             bias = bias.unflatten(0, (-1, self.period)).t()  # (t, C_out / t)
         total = None
@@ -69,7 +72,8 @@ class CyclicPlan:
                     )
             output = self._arrange(_join(outputs), places)
             total = output if total is None else total.add_(output)
-        return channel_shuffle(self._arrange(total, self.restored), self.period)
+        output = channel_shuffle(self._arrange(total, self.restored), self.period)
+        return output if late_bias is None else output + late_bias[:, None, None]
 
     def _classes(self, x):
         """Input channels by their remainder."""

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from mmic.layers.base_conv import build_like, copy_parameters
 from mmic.layers.fold import compose
+from mmic.layers.own_conv import LOST_FACTOR, OwnConv, real_dilation
 from mmic.pattern import is_integer
 
 INITS = ('identity', 'random')
@@ -32,7 +33,43 @@ def is_1x1(kernel_size):
     return kernel_size in (1, (1, 1), [1, 1])
 
 
-class DOConv2d(nn.Conv2d):
+# One call in the programs that torch.fx records: what it does depends on dtypes and devices.
+@torch.fx.wrap
+def fold_weight(weight, depthwise, groups, kernel_size, identity):
+    """Fold W and D into one kernel, in float32 at least.
+
+    Args:
+        weight (Tensor): W, (C_out, C_in / groups, M, N) or (C_out, C_in / groups, d_mul).
+        depthwise (Tensor): D' or D, (M * N, d_mul, C_in).
+        groups (int): Groups of the convolution.
+        kernel_size (tuple[int, int]): (M, N).
+        identity (bool): Whether ``depthwise`` is D', to which the identity is added.
+
+    Returns:
+        Tensor: W', (C_out, C_in / groups, M, N).
+
+    Raises:
+        ValueError: W and D are of other layers' shapes.
+    """
+    taps, d_mul, in_channels = depthwise.shape
+    if not torch.jit.is_tracing() and (
+        tuple(weight.flatten(2).shape[1:]) != (in_channels // groups, d_mul)
+    ):
+        raise ValueError(
+            f'DOConv2d: W has shape {tuple(weight.shape)}, which does not go with D of shape '
+            f'{tuple(depthwise.shape)} and {groups} groups.'
+        )
+    # Composed in half precision, the small D' would be lost beside the identity.
+    with torch.autocast(weight.device.type, enabled=False):
+        # torch.promote_types would do, but torch 2.1 cannot compile it.
+        dtype = torch.float64 if weight.dtype == torch.float64 else torch.float32
+        weight, depthwise = weight.to(dtype), depthwise.to(dtype)
+        if identity:
+            depthwise = depthwise + stacked_identity(taps, d_mul).to(depthwise)[:, :, None]
+        return compose(weight.flatten(2), depthwise, groups).unflatten(2, kernel_size)
+
+
+class DOConv2d(OwnConv, nn.Conv2d):
     """Over-parameterised convolution ``W' = D o W`` with ``D = I + D'``.
 
     D' starts at zero, so that the layer starts as the plain convolution, and weight decay pulls
@@ -122,6 +159,7 @@ class DOConv2d(nn.Conv2d):
         if init == 'random':
             # He's initialisation; each column of D reads the M * N pixels of one channel.
             nn.init.normal_(self.depthwise, std=(2 / taps) ** 0.5)
+        self.keep_built(LOST_FACTOR)
 
     @classmethod
     def from_conv(cls, conv, d_mul=None, init='identity'):
@@ -142,24 +180,17 @@ class DOConv2d(nn.Conv2d):
             weight (Tensor, optional): Another W. Defaults to None: the layer's.
         """
         weight = self.weight if weight is None else weight
-        # Composed in half precision, the small D' would be lost beside the identity.
-        with torch.autocast(self.weight.device.type, enabled=False):
-            # torch.promote_types would do, but torch 2.1 cannot compile it.
-            dtype = torch.float64 if self.weight.dtype == torch.float64 else torch.float32
-            weight = weight.to(dtype)
-            depthwise = self.depthwise.to(dtype)
-            if self.init == 'identity':
-                identity = stacked_identity(*depthwise.shape[:2]).to(depthwise)
-                depthwise = depthwise + identity[:, :, None]
-            kernel = compose(weight.flatten(2), depthwise, self.groups)
-            return kernel.unflatten(2, self.kernel_size)
+        identity = self.init == 'identity'
+        return fold_weight(weight, self.depthwise, self.groups, self.kernel_size, identity)
 
-    def forward(self, x):
-        return self._conv_forward(x, self.weight, self.bias)
-
-    # Also called from outside with other weights, by mmcv's efficient_conv_bn_eval.
-    def _conv_forward(self, x, weight, bias):
-        return super()._conv_forward(x, self.folded_weight(weight).to(weight.dtype), bias)
+    def _compute(self, x, weight, bias):
+        kernel = self.folded_weight(weight).to(weight.dtype)
+        padding = self.padding
+        if self.padding_mode != 'zeros':
+            x = F.pad(x, self._reversed_padding_repeated_twice, self.padding_mode)
+            padding = 0
+        dilation = real_dilation(self)
+        return F.conv2d(x, kernel, bias, self.stride, padding, dilation, self.groups)
 
     @torch.no_grad()
     def fuse(self):

@@ -6,7 +6,7 @@ traces, it is a batched matrix product.
 
 import torch
 
-from mmic.layers.eager import HAS_NUMBA, may_compute
+from mmic.layers.eager import DTYPES, NotCompiled, give_up, has_compiled_code, may_compute
 
 
 def compose(weight, depthwise, groups):
@@ -26,7 +26,11 @@ def compose(weight, depthwise, groups):
 
 
 def _compiled_applies(*tensors):
-    return HAS_NUMBA and may_compute(*tensors)
+    return (
+        may_compute(*tensors)
+        and all(tensor.dtype in DTYPES for tensor in tensors)
+        and has_compiled_code()
+    )
 
 
 def _fold_by_product(weight, depthwise, groups):
@@ -36,6 +40,15 @@ def _fold_by_product(weight, depthwise, groups):
     kernel = torch.bmm(w, depthwise.permute(2, 1, 0))  # (C_in, C_out / g, M * N)
     kernel = kernel.reshape(groups, depth, -1, kernel.shape[-1]).transpose(1, 2)
     return kernel.reshape(out_channels, depth, -1)
+
+
+def _depthwise_by_product(grad, weight, groups):
+    """D's gradient, ``sum over o of W'[o, i, t] * W[o, i, k]``, (T, K, C_in)."""
+    parts = [
+        torch.einsum('oit,oik->tki', *pair)
+        for pair in zip(grad.chunk(groups), weight.chunk(groups))
+    ]
+    return torch.cat(parts, 2)
 
 
 # W, D and W' stand in one trilinear form: the derivatives of each function are the other's.
@@ -54,7 +67,11 @@ class _Fold(torch.autograd.Function):
             result = weight.new_empty(out_channels, taps, depth).transpose(1, 2)
         else:
             result = weight.new_empty(out_channels, depth, taps)
-        fold_jit.fold(weight, depthwise, result, groups)
+        try:
+            fold_jit.fold(weight, depthwise, result, groups)
+        except NotCompiled as error:
+            give_up(error)
+            return _fold_by_product(weight, depthwise, groups)
         return result
 
     @staticmethod
@@ -77,7 +94,11 @@ class _FoldDepthwise(torch.autograd.Function):
         ctx.save_for_backward(grad, weight)
         sizes = grad.shape[2], weight.shape[2], weight.shape[1] * groups
         result = weight.new_empty(sizes)
-        fold_jit.fold_depthwise(grad, weight, result, groups)
+        try:
+            fold_jit.fold_depthwise(grad, weight, result, groups)
+        except NotCompiled as error:
+            give_up(error)
+            return _depthwise_by_product(grad, weight, groups)
         return result
 
     @staticmethod

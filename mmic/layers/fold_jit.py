@@ -6,12 +6,11 @@ A batched matrix product over input channels, with matrices of 9 x 9, does neith
 """
 
 import numpy as np
-from numba import njit
 
+from mmic.layers.direct.compiled import entry
+from mmic.layers.eager import memory_of
 from mmic.layers.threads import share
 
-# Not all of it: NaN of a training that diverges has to come out as NaN.
-compiled = njit(nogil=True, cache=True, fastmath={'contract', 'reassoc', 'nsz'})
 ROWS = 4  # output channels whose products are added up before they go to memory
 
 
@@ -24,7 +23,8 @@ def fold(weight, depthwise, result, groups):
         result (Tensor): W', (C_out, C_in / groups, T).
         groups (int): Groups of the convolution.
     """
-    arrays = _by_tap(weight), depthwise.contiguous().numpy(), _by_tap(result)
+    depthwise = depthwise.contiguous()
+    arrays = _by_tap(weight), memory_of(depthwise), _by_tap(result)
     share(_fold, len(weight), *arrays, len(weight) // groups)
 
 
@@ -37,16 +37,16 @@ def fold_depthwise(grad, weight, result, groups):
         result (Tensor): Contiguous, (T, K, C_in).
         groups (int): Groups of the convolution.
     """
-    arrays = _by_tap(grad), _by_tap(weight), result.zero_().numpy()
+    arrays = _by_tap(grad), _by_tap(weight), memory_of(result.zero_())
     share(_fold_depthwise, len(result), *arrays, len(weight) // groups)
 
 
 def _by_tap(kernels):
     """(C_out, C_in / groups, taps) -> (C_out, taps, C_in / groups), as an array on its memory."""
-    return kernels.detach().transpose(1, 2).numpy()
+    return memory_of(kernels.transpose(1, 2))
 
 
-@compiled
+@entry
 def _fold(weight, depthwise, result, per_group, first, last):
     taps, depth = weight.shape[1:]
     # Copies stand together in memory, whatever the strides of the arrays.
@@ -73,7 +73,7 @@ def _fold(weight, depthwise, result, per_group, first, last):
             result[out, tap] = row
 
 
-@compiled
+@entry
 def _fold_depthwise(grad, weight, result, per_group, first, last):
     taps, depth = weight.shape[1:]
     source = np.empty((ROWS, taps, depth), weight.dtype)

@@ -10,8 +10,10 @@ from typing import List, NamedTuple, Optional, Tuple
 import torch
 from torch import nn
 
+from mmic.compat import is_compiling
 from mmic.layers.base_conv import base_padding, dilated_padding
 from mmic.layers.direct.fused import prepare_direct
+from mmic.layers.eager import is_proxy
 from mmic.layers.ic_conv import ICConv2d
 from mmic.layers.masked_ps_conv import MaskedPSConv2d
 from mmic.layers.ps_conv import PSConv2d
@@ -76,7 +78,7 @@ def take_apart(layer):
         return _dense_parts(layer, zip(layer.rates, (mask == 0, mask == 1)))
     if isinstance(layer, PSConv2d) and layer.form == 'sum':
         return _dense_parts(layer, [(r, layer.dilations == r) for r in sorted(set(layer.pattern))])
-    plan, index = layer._plan, layer._index.tolist()
+    plan, index = layer._plan, layer.table('index').tolist()
     order = list(range(layer.out_channels)) if plan.rows is None else index[plan.rows]
     weight = layer.weight
     if plan.kernels is not None:
@@ -184,6 +186,7 @@ class FusedConv2d(nn.Module):
         ]
         self._unsort = self._keep('unsort', unsort, self.out_channels)
         self._direct = prepare_direct(terms, unsort, layer)
+        self._shapes = [tuple(conv.weight.shape) for conv in self.convs]
 
     def _keep(self, name, channels, count):
         """How to select channels: None for all, a Selection, or the name of a buffer."""
@@ -204,7 +207,25 @@ class FusedConv2d(nn.Module):
         return index_channels(x, getattr(self, how))
 
     def forward(self, x):
-        if self._direct is not None and not torch.is_grad_enabled():
+        # Tracers of programs read the convolutions on their own.
+        if not torch.jit.is_tracing() and not is_proxy(x) and not is_compiling():
+            self._check()
+            if x.dim() == 3:
+                return self._compute(x.unsqueeze(0)).squeeze(0)
+        return self._compute(x)
+
+    def _check(self):
+        for conv, shape in zip(self.convs, self._shapes):
+            weight = getattr(conv, 'weight', None)
+            # Quantised modules have a method of this name.
+            if isinstance(weight, torch.Tensor) and tuple(weight.shape) != shape:
+                raise ValueError(
+                    f'FusedConv2d: a weight has shape {tuple(weight.shape)}, and the layer was '
+                    f'fused with {shape}. Prune or convert the network before it is fused.'
+                )
+
+    def _compute(self, x):
+        if self._direct is not None and not is_proxy(x) and not torch.is_grad_enabled():
             output = self._direct(x, self.convs)
             if output is not None:
                 return output

@@ -10,12 +10,14 @@ from torch import nn
 
 from mmic.layers.base_conv import build_like, check_base_conv, copy_parameters, undilated
 from mmic.layers.branches import direct_applies, plan_by_output, planned_conv2d, register_plan
+from mmic.layers.eager import is_proxy
 from mmic.layers.kernels import classes_by_output, kernel_conv2d, kernels_apply, register_table
-from mmic.layers.saved_dilations import check_saved_dilations, forgive_missing_dilations
+from mmic.layers.own_conv import OwnConv
+from mmic.layers.saved_dilations import SavedDilations
 from mmic.pattern import PatternError, check_dilations, run_lengths
 
 
-class ICConv2d(nn.Conv2d):
+class ICConv2d(OwnConv, SavedDilations, nn.Conv2d):
     """Convolution whose output channels have their own dilations.
 
     ``y[n, i, h, w] = b[i] + sum over c, u, v of
@@ -77,9 +79,10 @@ class ICConv2d(nn.Conv2d):
         if len(dilations) != out_channels:
             raise PatternError(f'{len(dilations)} dilations for {out_channels} output channels.')
         # Saved with the weights, which mean nothing under other dilations.
-        self.register_buffer('dilations', dilations.to(self.weight.device))
+        self.keep_constant('dilations', dilations)
         register_plan(self, plan_by_output(dilations, in_channels, groups))
         register_table(self, lambda: classes_by_output(dilations, in_channels, groups))
+        self.keep_built('the dilations of its output channels')
 
     @classmethod
     def from_conv(cls, conv, dilations):
@@ -103,19 +106,19 @@ class ICConv2d(nn.Conv2d):
         layer.base_dilation = conv.dilation
         return copy_parameters(conv, layer)
 
-    def forward(self, x):
-        return self._conv_forward(x, self.weight, self.bias)
-
-    # Also called from outside with other weights, by mmcv's efficient_conv_bn_eval.
-    def _conv_forward(self, x, weight, bias):
+    def _compute(self, x, weight, bias):
+        if is_proxy(x):
+            return planned_conv2d(self, x, weight, bias)
         if kernels_apply(self, x, weight):
             return kernel_conv2d(self, x, weight, bias)
         if direct_applies(self, x, weight, bias):
-            return self._direct.conv2d(x, weight, bias)
+            output = self._direct.conv2d(x, weight, bias)
+            if output is not None:
+                return output
         return planned_conv2d(self, x, weight, bias)
 
     def extra_repr(self):
-        runs = run_lengths(self.dilations.cpu()) if not self.dilations.is_meta else []
+        runs = run_lengths(self.constant('dilations').cpu()) if not self.dilations.is_meta else []
         shown = ', '.join(f'{count} x ({h}, {w})' for h, w, count in runs[:4])
         return f'{super().extra_repr()}, dilations={shown}{", ..." if len(runs) > 4 else ""}'
 
@@ -123,7 +126,6 @@ class ICConv2d(nn.Conv2d):
         self, state_dict, prefix, metadata, strict, missing, unexpected, errors
     ):
         name = prefix.rstrip('.')
-        check_saved_dilations(self, state_dict, prefix)
         weight = state_dict.get(f'{prefix}weight')
         if weight is not None and weight.shape[2:] != self.weight.shape[2:]:
             raise PatternError(
@@ -135,4 +137,3 @@ class ICConv2d(nn.Conv2d):
         super()._load_from_state_dict(
             state_dict, prefix, metadata, strict, missing, unexpected, errors
         )
-        forgive_missing_dilations(prefix, missing)

@@ -18,24 +18,18 @@ from mmic.layers.base_conv import (
     copy_parameters,
     dilated_padding,
 )
+from mmic.layers.own_conv import OwnConv
 from mmic.pattern import PatternError, check_range, is_integer
 
 
-class Binarize(torch.autograd.Function):
+def binarize(x: torch.Tensor) -> torch.Tensor:
     """1 where the input is positive, else 0; the gradient passes where ``|x| <= 1``."""
-
-    @staticmethod
-    def forward(ctx, x):
-        ctx.save_for_backward(x)
-        return (x > 0).to(x.dtype)
-
-    @staticmethod
-    def backward(ctx, grad):
-        (x,) = ctx.saved_tensors
-        return grad * (x.abs() <= 1)
+    clipped = x.clamp(-1, 1)
+    # The difference is zero, and has the gradient of the clipped input.
+    return (x > 0).to(x.dtype) + (clipped - clipped.detach())
 
 
-class MaskedPSConv2d(nn.Conv2d):
+class MaskedPSConv2d(OwnConv, nn.Conv2d):
     """Convolution that learns which of two dilations each kernel has.
 
     Args:
@@ -96,6 +90,7 @@ class MaskedPSConv2d(nn.Conv2d):
         self.mask_outer = nn.Parameter(nn.init.normal_(outer, std=0.01))
         inner = self.weight.new_empty(factor, factor)
         self.mask_inner = nn.Parameter(nn.init.normal_(inner, std=0.01))
+        self.keep_built('the dilations of its kernels')
 
     @classmethod
     def from_conv(cls, conv, rates=(1, 2), factor=4):
@@ -104,13 +99,9 @@ class MaskedPSConv2d(nn.Conv2d):
 
     def mask(self):
         """Return the binary mask, 1 for ``rates[1]``: (C_out, C_in / groups)."""
-        return torch.kron(Binarize.apply(self.mask_outer), Binarize.apply(self.mask_inner))
+        return torch.kron(binarize(self.mask_outer), binarize(self.mask_inner))
 
-    def forward(self, x):
-        return self._conv_forward(x, self.weight, self.bias)
-
-    # Also called from outside with other weights, by mmcv's efficient_conv_bn_eval.
-    def _conv_forward(self, x, weight, bias):
+    def _compute(self, x, weight, bias):
         mask, padding = self.mask()[:, :, None, None], base_padding(self.kernel_size, self.padding)
         outputs = []
         for rate, chosen in zip(self.rates, (1 - mask, mask)):

@@ -24,8 +24,10 @@ from mmic.layers.branches import (
     register_plan,
 )
 from mmic.layers.cycle import CyclicPlan
+from mmic.layers.eager import is_proxy
 from mmic.layers.kernels import classes_by_kernel, kernel_conv2d, kernels_apply, register_table
-from mmic.layers.saved_dilations import check_saved_dilations, forgive_missing_dilations
+from mmic.layers.own_conv import OwnConv
+from mmic.layers.saved_dilations import SavedDilations
 from mmic.pattern import PatternError, check_range, is_integer
 
 AXES = ('both', 'input', 'output', 'group')
@@ -76,7 +78,7 @@ def dilation_matrix(pattern, in_channels, out_channels, groups=1, axes='both'):
     return matrix.expand(out_channels, len(inputs)).contiguous()
 
 
-class PSConv2d(nn.Conv2d):
+class PSConv2d(OwnConv, SavedDilations, nn.Conv2d):
     """Convolution whose kernels' dilations cycle over output and input channels.
 
     Args:
@@ -151,7 +153,7 @@ class PSConv2d(nn.Conv2d):
         self.pattern, self.axes, self.form = pattern, axes, form
         rates = dilation_matrix(pattern, in_channels, out_channels, groups, axes)
         # Saved with the weights, which mean nothing under other dilations.
-        self.register_buffer('dilations', rates.to(self.weight.device))
+        self.keep_constant('dilations', rates)
         register_plan(self, plan_by_kernel(rates, groups))
         period = len(pattern)
         divides = not in_channels % period and not out_channels % period
@@ -159,6 +161,7 @@ class PSConv2d(nn.Conv2d):
         cyclic = groups == 1 and divides and several
         self._cycle = CyclicPlan(rates[:period, :period], self) if cyclic else None
         register_table(self, lambda: classes_by_kernel(rates, groups))
+        self.keep_built('the dilations of its kernels')
 
     @classmethod
     def from_conv(cls, conv, pattern=(1, 2, 1, 4), axes='both', form='block'):
@@ -171,31 +174,22 @@ class PSConv2d(nn.Conv2d):
         options = {'pattern': pattern, 'axes': axes, 'form': form}
         return copy_parameters(conv, build_like(cls, conv, **options))
 
-    def forward(self, x):
-        return self._conv_forward(x, self.weight, self.bias)
-
-    # Also called from outside with other weights, by mmcv's efficient_conv_bn_eval.
-    def _conv_forward(self, x, weight, bias):
+    def _compute(self, x, weight, bias):
         if self.form == 'sum':
             return sum_conv2d(self, x, weight, bias)
+        if is_proxy(x):
+            return planned_conv2d(self, x, weight, bias)
         if kernels_apply(self, x, weight):
             return kernel_conv2d(self, x, weight, bias)
         if direct_applies(self, x, weight, bias):
-            return self._direct.conv2d(x, weight, bias)
+            output = self._direct.conv2d(x, weight, bias)
+            if output is not None:
+                return output
         run = planned_conv2d if self._cycle is None else self._cycle.conv2d
         return run(self, x, weight, bias)
 
     def extra_repr(self):
         return f'{super().extra_repr()}, pattern={self.pattern}, axes={self.axes}'
-
-    def _load_from_state_dict(
-        self, state_dict, prefix, metadata, strict, missing, unexpected, errors
-    ):
-        check_saved_dilations(self, state_dict, prefix)
-        super()._load_from_state_dict(
-            state_dict, prefix, metadata, strict, missing, unexpected, errors
-        )
-        forgive_missing_dilations(prefix, missing)
 
 
 def sum_conv2d(layer, x, weight, bias):
@@ -203,7 +197,7 @@ def sum_conv2d(layer, x, weight, bias):
     padding = base_padding(layer.kernel_size, layer.padding)
     total = None
     for rate in sorted(set(layer.pattern)):
-        chosen = weight * (layer.dilations == rate)[:, :, None, None]
+        chosen = weight * (layer.constant('dilations') == rate)[:, :, None, None]
         padded = dilated_padding(layer.kernel_size, padding, (rate, rate))
         output = F.conv2d(x, chosen, bias, layer.stride, padded, rate, layer.groups)
         total, bias = (output if total is None else total + output), None

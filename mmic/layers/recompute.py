@@ -31,6 +31,10 @@ def recomputed(*copies):
         if has_memory(copy) and has_memory(source)
     }
 
+    # torch.func knows no such hooks; its tensors have no memory of their own.
+    if not recipes:
+        return contextlib.nullcontext()
+
     def pack(tensor):
         return recipes.get(_identity(tensor), tensor) if has_memory(tensor) else tensor
 

@@ -9,7 +9,7 @@ from typing import List, NamedTuple, Optional
 
 import torch
 
-from mmic.compat import channel_shuffle
+from mmic.compat import channel_shuffle, is_channels_last
 
 MOST_RUNS = 8
 
@@ -86,12 +86,6 @@ def select_channels(x, selection, shuffled=None):
         chosen = [parts[part] for part in selection.parts]
         x = chosen[0] if len(chosen) == 1 else torch.cat(chosen, 1)
     return x if selection.after is None else channel_shuffle(x, selection.after)
-
-
-def is_channels_last(tensor):
-    """Whether a tensor is laid out like that, and not also contiguous."""
-    last = tensor.is_contiguous(memory_format=torch.channels_last)
-    return last and not tensor.is_contiguous()
 
 
 def inverse_order(order):

@@ -11,6 +11,7 @@ from mmic.layers.base_conv import (
     copy_parameters,
     dilated_padding,
 )
+from mmic.layers.saved_dilations import ConstantBuffers, same_dilations
 from mmic.pattern import PatternError, check_dilations, is_integer
 
 
@@ -36,7 +37,7 @@ def as_pairs(dilations):
     return pairs
 
 
-class CandidateConv2d(nn.Module):
+class CandidateConv2d(ConstantBuffers):
     """Holds one weight of the plain convolution's shape for each candidate dilation.
 
     The weights start as copies of one. A plain network's checkpoint fills all of them.
@@ -95,7 +96,7 @@ class CandidateConv2d(nn.Module):
         )
         self.register_parameter('bias', plain.bias)
         # Saved with the weights, which mean nothing under other dilations.
-        self.register_buffer('dilations', torch.tensor(self.candidates, device=device))
+        self.keep_constant('dilations', torch.tensor(self.candidates, device='cpu'))
 
     @classmethod
     def from_conv(cls, conv, **options):
@@ -148,7 +149,9 @@ class CandidateConv2d(nn.Module):
     ):
         name = prefix.rstrip('.')
         saved = state_dict.get(f'{prefix}dilations')
-        if saved is not None and saved.tolist() != [list(pair) for pair in self.candidates]:
+        built = torch.tensor(self.candidates, device='cpu')
+        known = saved is not None and not saved.is_meta
+        if known and not same_dilations(saved.cpu(), built):
             raise PatternError(
                 f'Layer {name!r}: the checkpoint was trained with the candidates '
                 f'{saved.tolist()}, the config has {self.candidates}.'

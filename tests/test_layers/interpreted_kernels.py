@@ -235,7 +235,7 @@ def test_second_derivatives():
 def test_operators_are_registered_soundly():
     """Schema, autograd, and shapes as predicted, dynamic ones too; strides as predicted."""
     conv = with_table(ICConv2d(2, 3, 3, 2, 1, dilations=[(1, 2)] * 3))
-    how = (conv._kernel_table, conv._kernel_layout, [2, 2], [1, 1])
+    how = (conv.table('kernels'), conv._kernel_layout, [2, 2], [1, 1])
     x = torch.randn(2, 2, 5, 4).to(memory_format=torch.channels_last).requires_grad_()
     grad = torch.randn(2, 3, 3, 2, requires_grad=True)
     ops = torch.ops.mmic

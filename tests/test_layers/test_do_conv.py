@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from mmic.layers import DOConv2d
+from mmic.layers.own_conv import real_dilation
 
 KERNELS = [(3, 3), (5, 3), (7, 7)]
 
@@ -30,7 +31,8 @@ def feature_composition(x, conv):
     # Each of the d_mul outputs of input channel c has the kernel D[:, d, c], row by row.
     kernels = [d[:, m, c].reshape(1, *size) for c in range(in_channels) for m in range(d_mul)]
     first = torch.stack(kernels)
-    features = F.conv2d(x, first, None, conv.stride, conv.padding, conv.dilation, in_channels)
+    places = conv.stride, conv.padding, real_dilation(conv)
+    features = F.conv2d(x, first, None, *places, in_channels)
     second = conv.weight.reshape(conv.out_channels, depth * d_mul, 1, 1)
     return F.conv2d(features, second, conv.bias, groups=conv.groups)
 

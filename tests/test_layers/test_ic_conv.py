@@ -253,7 +253,7 @@ def test_dilations_multiply_those_of_the_convolution():
     dilated.load_state_dict(strided.state_dict())
     layer = ICConv2d.from_conv(dilated, found)
     assert layer.dilations.tolist() == [[2 * h, 2 * w] for h, w in found.tolist()]
-    assert (layer.padding, layer.dilation) == ((1, 1), (1, 1))
+    assert (layer.padding, layer.base_dilation) == ((1, 1), (2, 2))
     # Its input at half the resolution is every second row and column.
     x = torch.randn(2, 4, 16, 20).double()
     expected = ICConv2d.from_conv(strided, found)(x[:, :, ::2, ::2])

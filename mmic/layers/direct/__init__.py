@@ -10,10 +10,15 @@ from typing import List, NamedTuple, Tuple
 import torch
 from torch.nn import functional as F
 
-from mmic.compat import is_autocast_on_cpu
-from mmic.layers.eager import HAS_NUMBA, may_compute
+from mmic.compat import is_autocast_on_cpu, is_channels_last
+from mmic.layers.eager import (
+    NotCompiled,
+    give_up,
+    has_compiled_code,
+    may_compute,
+    memory_of,
+)
 from mmic.layers.kernels import chosen
-from mmic.layers.selection import is_channels_last
 
 # Measured: on narrower maps, the operators of torch are as fast. With a stride they always are,
 # unless they compute that many times the channels, since they fill up vectors of 16 for each
@@ -101,12 +106,10 @@ class Direct:
         tensors = x, *parameters
         if torch.is_grad_enabled() and not self.has_gradients():
             return False
-        if (
-            not HAS_NUMBA
-            or not may_compute(*tensors)
-            or chosen() == 'plain'
-            or is_autocast_on_cpu()
-        ):
+        # First of all, whether torch is traced: a compiler reads none of the rest.
+        if not may_compute(*tensors) or chosen() == 'plain' or is_autocast_on_cpu():
+            return False
+        if not has_compiled_code():
             return False
         if any(tensor.dtype != torch.float32 for tensor in tensors):
             return False
@@ -132,18 +135,23 @@ class Direct:
             bias (Tensor | None): (C_out,).
 
         Returns:
-            Tensor: (N, C_out, H', W'), channels_last if ``x`` or the weight is.
+            Tensor | None: (N, C_out, H', W'), channels_last if ``x`` or the weight is; None where
+            numba cannot compile on this machine.
         """
-        return _Convolution.apply(x, weight, bias, self)
+        try:
+            return _Convolution.apply(x, weight, bias, self)
+        except NotCompiled as error:
+            give_up(error)
+            return None
 
     def factors(self, weight):
         """What ``conv2d_of`` needs of a weight."""
         from mmic.layers.direct import strided, winograd
 
-        weight = weight.detach().numpy()
+        memory = memory_of(weight)
         if self.has_gradients():
-            return winograd.factors_of(self.plan, weight, False)
-        return strided.factors_of(self.plan, weight)
+            return winograd.factors_of(self.plan, memory, False)
+        return strided.factors_of(self.plan, memory)
 
     def conv2d_of(self, x, factors, bias, channels_last):
         """Compute the convolution without gradients."""
@@ -164,18 +172,26 @@ class _Convolution(torch.autograd.Function):
     def backward(ctx, grad):
         x, weight = ctx.saved_tensors
         for_x, for_weight, for_bias, _ = ctx.needs_input_grad
-        if torch.is_grad_enabled() or not may_compute(grad):  # for second derivatives, say
+        grad_x = grad_weight = None
+        # For second derivatives, for example, torch's operators are needed.
+        compiled = not torch.is_grad_enabled() and may_compute(x, weight, grad)
+        try:
+            if compiled and for_x:
+                grad_x = _input_gradient(ctx.direct, x, weight, grad)
+            if compiled and for_weight:
+                grad_weight = _weight_gradient(ctx.direct, x, weight, grad)
+        except NotCompiled as error:
+            give_up(error)
+            compiled = False
+        if not compiled:
             grad_x, grad_weight = _plain_gradients(ctx.direct.parts, x, weight, grad)
-        else:
-            grad_x = _input_gradient(ctx.direct, x, weight, grad) if for_x else None
-            grad_weight = _weight_gradient(ctx.direct, x, weight, grad) if for_weight else None
         return grad_x, grad_weight, grad.sum((0, 2, 3)) if for_bias else None, None
 
 
 def _input_gradient(direct, x, weight, grad):
     from mmic.layers.direct import winograd
 
-    factors = winograd.factors_of(direct.plan_back, weight.detach().numpy(), True)
+    factors = winograd.factors_of(direct.plan_back, memory_of(weight), True)
     zeros = x.new_zeros(x.shape[1])
     return _convolve(direct.plan_back, grad, factors, zeros, x.shape[2:], is_channels_last(x))
 
@@ -184,7 +200,8 @@ def _weight_gradient(direct, x, weight, grad):
     from mmic.layers.direct import gradient
 
     result = torch.empty_like(weight)
-    gradient.correlate(direct.plan, direct.gradients, _images(x), _images(grad), result.numpy())
+    (x, images), (grad, grads) = _images(x), _images(grad)
+    gradient.correlate(direct.plan, direct.gradients, images, grads, memory_of(result))
     return result
 
 
@@ -227,16 +244,22 @@ def _convolve(plan, x, factors, bias, size, channels_last):
     memory_format = torch.channels_last if channels_last else torch.contiguous_format
     size = len(x), len(bias), *size
     result = torch.empty(size, dtype=x.dtype, device=x.device, memory_format=memory_format)
-    images = _images(result, channels_last)
+    x, images = _images(x)
+    _, outputs = _images(result, channels_last)
     form = strided if isinstance(plan, strided.Plan) else winograd
-    form.convolve(plan, _images(x), factors, bias.detach().numpy(), images)
+    bias = bias.contiguous()
+    form.convolve(plan, images, factors, memory_of(bias), outputs)
     return result
 
 
 def _images(x, channels_last=None):
-    """Images as ``winograd`` takes them, on the memory of ``x`` if that is possible."""
+    """Images as ``winograd`` takes them, on the memory of ``x`` if that is possible.
+
+    Returns:
+        tuple[Tensor, Images]: The tensor that holds the memory, for as long as it is used.
+    """
     from mmic.layers.direct.images import Images
 
     last = is_channels_last(x) if channels_last is None else channels_last
-    x = x.detach()
-    return Images((x.permute(0, 2, 3, 1) if last else x.contiguous()).numpy(), last)
+    x = x if last else x.contiguous()
+    return x, Images(memory_of(x.permute(0, 2, 3, 1) if last else x), last)

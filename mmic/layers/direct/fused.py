@@ -1,10 +1,33 @@
 """The compiled form of a fused convolution on CPUs, its weights laid out once."""
 
+import ctypes
+from typing import List, NamedTuple
+
+import numpy as np
 import torch
 from torch import nn
 
+from mmic.compat import is_channels_last
 from mmic.layers.direct import Direct, Kernels
-from mmic.layers.selection import inverse_order, is_channels_last
+from mmic.layers.eager import NotCompiled, give_up
+from mmic.layers.selection import inverse_order
+
+_compare = ctypes.CDLL(None).memcmp
+_compare.argtypes = ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t
+
+
+class Made(NamedTuple):
+    """What a fused convolution computes with.
+
+    Attributes:
+        factors (ndarray): From ``Direct.factors``.
+        bias (Tensor): Shape (C_out,).
+        copies (list[Tensor]): Of the weights and biases that it was made from.
+    """
+
+    factors: np.ndarray
+    bias: torch.Tensor
+    copies: List[torch.Tensor]
 
 
 def prepare_direct(terms, unsort, layer):
@@ -44,8 +67,8 @@ def _chunk(items, number, count):
 class FusedDirect:
     """Computes a fused convolution.
 
-    Its factors are made again when a weight is another one, or was changed in place by an operator
-    of torch; a change of ``weight.data`` in place is not noticed.
+    Its factors are made again when the weights have other values. The values are compared on each
+    call, at the speed of memory: what changes them may be no operator of torch.
 
     Args:
         direct (Direct): Its parts are of all groups of all convolutions, one after the other.
@@ -74,17 +97,26 @@ class FusedDirect:
             return None
         weights = [conv.weight for conv in convs]
         biases = [conv.bias for conv in convs if conv.bias is not None]
+        # A bias that is too short would be read beyond its end.
+        if any(len(conv.bias) != len(conv.weight) for conv in convs if conv.bias is not None):
+            return None
         if not self.direct.applies(x, *weights, *biases):
             return None
-        state = [(tensor.data_ptr(), _version(tensor)) for tensor in (*weights, *biases)]
-        if self._made is None or self._made[0] != state or None in dict(state).values():
-            weight, bias = self._whole(convs)
-            # The tensors are kept, so that no others come to stand in their place in memory.
-            kept = [tensor.detach() for tensor in (*weights, *biases)]
-            self._made = state, self.direct.factors(weight), bias, kept
-        _, factors, bias, _ = self._made
         last = is_channels_last(x) or any(map(is_channels_last, weights))
-        return self.direct.conv2d_of(x, factors, bias, last)
+        try:
+            self._make([tensor.detach() for tensor in (*weights, *biases)], convs)
+            return self.direct.conv2d_of(x, self._made.factors, self._made.bias, last)
+        except NotCompiled as error:
+            give_up(error)
+            return None
+
+    def _make(self, tensors, convs):
+        """Make the factors again unless they are those of these weights and biases."""
+        if self._made is not None and same_values(tensors, self._made.copies):
+            return
+        weight, bias = self._whole(convs)
+        copies = [tensor.clone() for tensor in tensors]
+        self._made = Made(self.direct.factors(weight), bias, copies)
 
     def _whole(self, convs):
         """Weight and bias of all convolutions in one."""
@@ -107,6 +139,13 @@ def _is_plain(conv):
     return type(conv) is nn.Conv2d and not (conv._forward_hooks or conv._forward_pre_hooks)
 
 
-def _version(tensor):
-    """How often a tensor was changed in place; None where torch does not count."""
-    return None if tensor.is_inference() else tensor._version
+def same_values(tensors, copies):
+    """Whether tensors on the CPU hold the same bytes as their copies."""
+    return len(tensors) == len(copies) and all(map(_same_bytes, tensors, copies))
+
+
+def _same_bytes(tensor, copy):
+    if tensor.shape != copy.shape or tensor.stride() != copy.stride():
+        return False
+    # Where memory has gaps the copy has none, and its strides would differ.
+    return not _compare(tensor.data_ptr(), copy.data_ptr(), copy.numel() * copy.element_size())

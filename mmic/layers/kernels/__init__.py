@@ -123,5 +123,5 @@ def kernel_conv2d(layer, x, weight, bias):
         x, weight = x.to(dtype), weight.to(dtype)
         bias = None if bias is None else bias.to(dtype)
     padding = base_padding(layer.kernel_size, layer.padding)
-    table, layout = layer._kernel_table, layer._kernel_layout
+    table, layout = layer.table('kernels', x.device), layer._kernel_layout
     return dilated_conv2d(x, weight, bias, table, layout, layer.stride, padding)

@@ -252,13 +252,12 @@ def read_table(table, layout, out_channels):
 
 
 def register_table(layer, classes):
-    """Keep a layer's table as a buffer that is not saved, and its layout.
+    """Keep a layer's table for the kernels, and its layout.
 
     Args:
-        layer (nn.Conv2d): Gets ``_kernel_table`` (int32) and ``_kernel_layout`` (list[int]).
+        layer (nn.Conv2d): Gets the table ``kernels`` (int32) and ``_kernel_layout`` (list[int]).
         classes (Classes): Of the layer.
     """
     numbers, layout = build_table(classes)
     layer._kernel_layout = list(layout)
-    table = torch.tensor(numbers, dtype=torch.int32, device=layer.weight.device)
-    layer.register_buffer('_kernel_table', table, persistent=False)
+    layer.keep_table('kernels', numbers, torch.int32)
