@@ -67,6 +67,12 @@ def is_traced() -> bool:
     return torch.jit.is_tracing() or is_compiling()
 
 
+def is_transformed() -> bool:
+    """Whether ``torch.func`` or derivatives in forward mode follow each operator."""
+    in_function = torch._C._functorch.peek_interpreter_stack() is not None
+    return in_function or forward_ad._current_level >= 0
+
+
 def is_proxy(x: Any) -> bool:
     """Whether torch.fx records the program; such an input has no shape yet."""
     return isinstance(x, torch.fx.Proxy)
@@ -95,9 +101,7 @@ def may_compute(*tensors: torch.Tensor) -> bool:
     Not under compilers, counters, ``torch.func`` and derivatives in forward mode, which look at
     the operators.
     """
-    if is_traced() or torch._C._len_torch_dispatch_stack():
-        return False
-    if torch._C._functorch.peek_interpreter_stack() is not None or forward_ad._current_level >= 0:
+    if is_traced() or is_transformed() or torch._C._len_torch_dispatch_stack():
         return False
     return all(has_memory(tensor) and tensor.device.type == 'cpu' for tensor in tensors)
 

@@ -11,6 +11,7 @@ from mmic.layers.base_conv import (
     copy_parameters,
     dilated_padding,
 )
+from mmic.layers.eager import is_proxy
 from mmic.layers.saved_dilations import ConstantBuffers, same_dilations
 from mmic.pattern import PatternError, check_dilations, is_integer
 
@@ -125,6 +126,12 @@ class CandidateConv2d(ConstantBuffers):
                 weight.copy_(first)
         if self.bias is not None:
             nn.init.zeros_(self.bias)
+
+    def forward(self, x):
+        # For torch.fx a shape is no number.
+        if not is_proxy(x) and x.dim() == 3:
+            return self._compute(x.unsqueeze(0)).squeeze(0)
+        return self._compute(x)
 
     def weight_of(self, index):
         """The weight of candidate ``index``, (C_out, C_in / groups, k, k)."""

@@ -29,7 +29,7 @@ class ChoiceConv2d(Choice, CandidateConv2d):
         choices = [h if h == w else (h, w) for h, w in self.candidates]
         self.set_choices(choices, 1 if 1 in choices else choices[0])
 
-    def forward(self, x):
+    def _compute(self, x):
         return self.convolve(x, self.choices.index(self.choice), self.bias)
 
     def weights_of(self, choice):

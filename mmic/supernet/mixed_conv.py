@@ -6,6 +6,8 @@ where ``y_i^g`` is slice i of the output of candidate g.
 
 from torch import nn
 
+from mmic.compat import is_compiling
+from mmic.layers.eager import is_proxy, is_transformed
 from mmic.pattern import is_integer
 from mmic.supernet.candidates import CandidateConv2d
 from mmic.supernet.merged_conv import MergedConv2d, cheapest_parts, merged_parts
@@ -91,8 +93,9 @@ class MixedConv2d(CandidateConv2d):
         shares = self.alpha.softmax(1)
         return shares.repeat_interleave(self.out_channels // self.num_groups, 0)
 
-    def forward(self, x):
-        if self.mode == 'features':
+    def _compute(self, x):
+        # Compilers, torch.fx and torch.func follow operators and not a function of ours.
+        if self.mode == 'features' or is_proxy(x) or is_compiling() or is_transformed():
             return self._sum_features(x)
         return MergedConv2d.apply(
             x, self.scales(), self.bias, self._parts, self.stride, self.groups, *self.weights
@@ -100,7 +103,8 @@ class MixedConv2d(CandidateConv2d):
 
     def _sum_features(self, x):
         scales = self.scales().t()[:, :, None, None]  # (genotypes, C_out, 1, 1)
-        total = sum(scale * self.convolve(x, index) for index, scale in enumerate(scales))
+        count = len(self.candidates)
+        total = sum(scales[index] * self.convolve(x, index) for index in range(count))
         return total if self.bias is None else total + self.bias[:, None, None]
 
     def extra_repr(self):
