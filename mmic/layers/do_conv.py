@@ -235,4 +235,8 @@ class DOConv2d(OwnConv, nn.Conv2d):
         missing_depthwise = f'{prefix}depthwise' in missing
         if self.init == 'identity' and weight is not None and missing_depthwise:
             missing.remove(f'{prefix}depthwise')
+            # One on the meta device has no values to set; any other stays an optimizer's.
+            if self.depthwise.is_meta and not self.weight.is_meta:
+                zeros = torch.zeros_like(self.depthwise, device=self.weight.device)
+                self.depthwise = nn.Parameter(zeros, self.depthwise.requires_grad)
             nn.init.zeros_(self.depthwise)
