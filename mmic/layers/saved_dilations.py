@@ -41,8 +41,9 @@ class ConstantBuffers(nn.Module):
         return kept.to(buffer.device, copy=True)
 
     def _restore(self) -> None:
-        device = next(self.parameters()).device
         for name, kept in self._constants.items():
+            # FSDP takes the parameters of a module away.
+            device = next(self.parameters(), self._buffers[name]).device
             if device.type != 'meta':
                 self._buffers[name] = kept.to(device, copy=True)
 

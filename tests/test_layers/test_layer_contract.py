@@ -222,6 +222,18 @@ def averages(layer):
     yield average.module
 
 
+@pytest.mark.parametrize('name', ['IC, position', 'PS'], indirect=True)
+def test_layer_whose_parameters_were_taken_away_is_moved(layer):
+    """As FSDP does, which keeps the parameters of several modules in one."""
+    expected = layer.dilations.clone()
+    for parameter in ('weight', 'bias'):
+        value = getattr(layer, parameter).detach()
+        delattr(layer, parameter)
+        setattr(layer, parameter, value)
+    layer.double()
+    assert torch.equal(layer.state_dict()['dilations'], expected)
+
+
 def test_averaged_weights_compute_and_load(name, layer, x):
     expected = reference(name, layer, x)
     for mean in averages(layer):
