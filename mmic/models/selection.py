@@ -8,6 +8,7 @@ from typing import Callable, Dict, List, Optional, Sequence, Union
 from torch import nn
 
 from mmic.layers.base_conv import check_base_conv
+from mmic.layers.own_conv import OwnDilation
 from mmic.swap import named_convs
 from mmic.wrappers import named_parts
 
@@ -68,7 +69,9 @@ def searched_convs(model: nn.Module, rule: Rule, dilated: bool = False) -> Dict[
     for name, conv in named_convs(model):
         known = first.setdefault(id(conv), name)
         if rule(name, conv) and known not in convs:
-            rate = 1 if dilated else conv.dilation
+            # A layer of mmic's is refused by its name, where it would be replaced.
+            own = isinstance(conv.dilation, OwnDilation)
+            rate = 1 if dilated or own else conv.dilation
             check_base_conv(conv.kernel_size, rate, conv.padding_mode, known)
             convs[known] = conv
     if not convs:
