@@ -63,10 +63,11 @@ def random_pattern(part, d_max=4, seed=0):
             f'made up; it can for types that start with {", ".join(SUPERNETS)}.'
         )
     arguments, kind, method = SUPERNETS[prefix]
-    # A search counts dilations from 1; a searched backbone's own multiply what it finds.
-    left_out = ('pattern', 'part', 'dilations')
-    kept = [key for key in part if key not in left_out]
+    kept = [key for key in part if key not in ('pattern', 'part')]
     supernet = {key: copy.deepcopy(part[key]) for key in kept}
+    # A search counts dilations from 1; a searched backbone's own multiply what it finds.
+    if 'dilations' in supernet:
+        supernet['dilations'] = [1] * len(supernet['dilations'])
     supernet.update(arguments, type=part['type'].replace('build_searched', 'build_supernet'))
     generator = torch.Generator().manual_seed(seed)
     layers = {}

@@ -9,8 +9,10 @@ model = dict(
         model=dict(
             type='build_searched',
             model={{_base_.model.backbone}},
+            select='layer[1-3]',
             pattern='{{fileDirname}}/../patterns/faster-rcnn_ic-r50-k9_c4_20e_crowdhuman.json',
         ),
+        select='layer4',
         pattern='{{fileDirname}}/../patterns/faster-rcnn_ic-r50-k9_c4_20e_crowdhuman_shared-head.json',
     )
 )
