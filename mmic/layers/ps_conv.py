@@ -194,10 +194,10 @@ class PSConv2d(OwnConv, SavedDilations, nn.Conv2d):
 
 def sum_conv2d(layer, x, weight, bias):
     """Sum over dilations r of the convolution with the kernels of dilation r (Eq. 3)."""
-    padding = base_padding(layer.kernel_size, layer.padding)
+    padding, rates = base_padding(layer.kernel_size, layer.padding), layer.constant('dilations')
     total = None
     for rate in sorted(set(layer.pattern)):
-        chosen = weight * (layer.constant('dilations') == rate)[:, :, None, None]
+        chosen = weight * (rates == rate)[:, :, None, None]
         padded = dilated_padding(layer.kernel_size, padding, (rate, rate))
         output = F.conv2d(x, chosen, bias, layer.stride, padded, rate, layer.groups)
         total, bias = (output if total is None else total + output), None

@@ -104,19 +104,20 @@ class FusedDirect:
             return None
         last = is_channels_last(x) or any(map(is_channels_last, weights))
         try:
-            self._make([tensor.detach() for tensor in (*weights, *biases)], convs)
-            return self.direct.conv2d_of(x, self._made.factors, self._made.bias, last)
+            made = self._made_of([tensor.detach() for tensor in (*weights, *biases)], convs)
+            return self.direct.conv2d_of(x, made.factors, made.bias, last)
         except NotCompiled as error:
             give_up(error)
             return None
 
-    def _make(self, tensors, convs):
-        """Make the factors again unless they are those of these weights and biases."""
-        if self._made is not None and same_values(tensors, self._made.copies):
-            return
-        weight, bias = self._whole(convs)
-        copies = [tensor.clone() for tensor in tensors]
-        self._made = Made(self.direct.factors(weight), bias, copies)
+    def _made_of(self, tensors, convs):
+        """What was made of these weights and biases, made again if they were others."""
+        made = self._made
+        if made is None or not same_values(tensors, made.copies):
+            weight, bias = self._whole(convs)
+            copies = [tensor.clone() for tensor in tensors]
+            made = self._made = Made(self.direct.factors(weight), bias, copies)
+        return made
 
     def _whole(self, convs):
         """Weight and bias of all convolutions in one."""
